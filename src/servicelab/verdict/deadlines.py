@@ -1,0 +1,213 @@
+"""How long each wait may take: one object, one named field for each wait.
+
+Any of them can be changed for a run with `--deadline NAME=SECONDS`, and all at once, for a slow
+machine, with `--deadline-factor X`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from servicelab.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """How long one kind of wait may take.
+
+    Attributes:
+        name: the field's name in `Deadlines`, and what `--deadline` calls it.
+        seconds: the time allowed, in seconds.
+        purpose: what is waited for.
+        source: where the figure comes from.
+    """
+
+    name: str
+    seconds: float
+    purpose: str = ""
+    source: str = ""
+
+    def __str__(self) -> str:
+        return f"deadlines.{self.name}"
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Every wait of the harness and the labs, each with its time in seconds."""
+
+    engine_started: Deadline = Deadline(
+        "engine_started",
+        60,
+        "a private Docker Engine answers on its socket",
+        "3 s on 2 cores; a cold disk and containerd's first start take up to 20 s",
+    )
+    cluster_created: Deadline = Deadline(
+        "cluster_created",
+        300,
+        "kind has created every node and kubeadm has joined them",
+        "kubeadm gives its control plane 240 s; a cluster of 3 takes 15 s on 2 cores",
+    )
+    cluster_ready: Deadline = Deadline(
+        "cluster_ready",
+        120,
+        "a Service and the cluster DNS answer from every node",
+        "seconds after kubeadm is done; node_ready plus CoreDNS's start in the worst case",
+    )
+    node_ready: Deadline = Deadline(
+        "node_ready",
+        120,
+        "a node is Ready after it joined or restarted",
+        "the kubelet reports every 10 s, and the Pod network needs its Pod first",
+    )
+    node_gone: Deadline = Deadline(
+        "node_gone",
+        90,
+        "a dead node is NotReady and its Pods have left the endpoints",
+        "node-monitor-grace-period is 50 s, plus its 5 s period",
+    )
+    api_serves: Deadline = Deadline(
+        "api_serves",
+        60,
+        "the API server answers /readyz after it was restarted",
+        "the kubelet reads static manifests every 20 s; a start takes 10 s on 2 cores",
+    )
+    proxy_mode_switched: Deadline = Deadline(
+        "proxy_mode_switched",
+        60,
+        "each node's kube-proxy reports the new mode, and the kernel shows it and nothing else",
+        "a Pod's replacement (5 s) and a first full sync on each node",
+    )
+    namespace_sa: Deadline = Deadline(
+        "namespace_sa",
+        15,
+        "a new namespace has its default ServiceAccount",
+        "the controller makes it within a second",
+    )
+    pod_ready: Deadline = Deadline(
+        "pod_ready",
+        60,
+        "a Pod is Ready: scheduled, its images there, started, probes passed",
+        "2 s when the image is preloaded; probes and a busy machine add to it",
+    )
+    pod_gone: Deadline = Deadline(
+        "pod_gone",
+        60,
+        "a deleted Pod no longer exists",
+        "terminationGracePeriodSeconds is 30 s by default, plus the kubelet's own time",
+    )
+    object_deleted: Deadline = Deadline(
+        "object_deleted",
+        60,
+        "a deleted object no longer exists",
+        "finalizers and garbage collection; a namespace takes up to 20 s",
+    )
+    endpoints_follow: Deadline = Deadline(
+        "endpoints_follow",
+        30,
+        "a Service's EndpointSlices list exactly the Pods they should",
+        "the controller reacts in 0.1 s; a readiness probe's period (10 s) times its threshold "
+        "may come first",
+    )
+    rules_programmed: Deadline = Deadline(
+        "rules_programmed",
+        15,
+        "a node's kernel holds the rules that the endpoints ask for",
+        "kube-proxy's minSyncPeriod is 1 s by default; a full resync of thousands takes seconds",
+    )
+    service_reachable: Deadline = Deadline(
+        "service_reachable",
+        30,
+        "a Service answers as it should, asked from one place",
+        "endpoints, then rules on that node; each node has its own pace",
+    )
+    service_gone: Deadline = Deadline(
+        "service_gone",
+        20,
+        "a deleted or changed Service no longer answers as before",
+        "as rules_programmed, plus connections that are being closed",
+    )
+    dns_answers: Deadline = Deadline(
+        "dns_answers",
+        30,
+        "the cluster DNS answers as it should",
+        "CoreDNS watches the API but caches an answer, a negative one too, for up to 30 s",
+    )
+    stays_so: Deadline = Deadline(
+        "stays_so",
+        3,
+        "how long something must stay as it is, to say that it stays so",
+        "three times kube-proxy's default minSyncPeriod of 1 s",
+    )
+
+    def __iter__(self) -> Iterator[Deadline]:
+        return (getattr(self, field.name) for field in dataclasses.fields(self))
+
+    def changed(self, seconds: Mapping[str, float], *, factor: float = 1.0) -> Deadlines:
+        """These deadlines with some set and the others multiplied.
+
+        Args:
+            seconds: new times by name; they are taken as given, not multiplied.
+            factor: what every other deadline is multiplied by.
+
+        Raises:
+            UsageError: a name is unknown, or a number is not above zero.
+        """
+        known = {deadline.name: deadline for deadline in self}
+        if unknown := sorted(set(seconds) - set(known)):
+            raise UsageError(
+                f"there is no deadline named {unknown[0]!r}", remedy=f"use one of {_names(known)}"
+            )
+        for name, value in [*seconds.items(), ("the factor", factor)]:
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} of the deadlines is {value:g}, not above zero")
+        return dataclasses.replace(
+            self,
+            **{
+                name: dataclasses.replace(
+                    deadline, seconds=seconds.get(name, deadline.seconds * factor)
+                )
+                for name, deadline in known.items()
+            },
+        )
+
+
+def parse(settings: Iterable[str], *, factor: float = 1.0) -> Deadlines:
+    """The default deadlines, changed as `NAME=SECONDS` settings say.
+
+    Raises:
+        UsageError: a setting has no `=`, its name is unknown or its value is no number above zero.
+    """
+    seconds: dict[str, float] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        try:
+            seconds[name.strip()] = float(value)
+        except ValueError:
+            problem = f"{value!r} is not a number" if equals else "it has no `=`"
+            raise UsageError(
+                f"the deadline {setting!r} can't be read: {problem}",
+                remedy=f"write NAME=SECONDS, with one of {_names(d.name for d in Deadlines())}",
+            ) from None
+    return Deadlines().changed(seconds, factor=factor)
+
+
+_current = Deadlines()
+
+
+def current() -> Deadlines:
+    """The deadlines of this run."""
+    return _current
+
+
+def use(deadlines: Deadlines) -> Deadlines:
+    """Make these the deadlines of this run, and return those that were in use before."""
+    global _current
+    before, _current = _current, deadlines
+    return before
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
