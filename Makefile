@@ -1,0 +1,46 @@
+# Needs python3 (3.11 or newer) and make; everything else is fetched into .venv and the cache.
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv/bin
+BOOTSTRAP := @$(PYTHON) scripts/bootstrap.py
+
+.DEFAULT_GOAL := help
+.PHONY: help labs test unit cluster lint types clean distclean venv
+
+help:
+	@echo "make labs       run every lab on a real cluster, print which claims hold"
+	@echo "                (ARGS='--keep-cluster -k CIP-01' and the like are passed on)"
+	@echo "make test       the harness's own tests: unit, then cluster"
+	@echo "make unit       the part of them that needs no cluster (seconds)"
+	@echo "make cluster    the part of them that runs on a real cluster (minutes)"
+	@echo "make lint       ruff, actionlint, zizmor"
+	@echo "make types      mypy --strict"
+	@echo "make clean      remove what running and building left in this checkout"
+	@echo "make distclean  clean, and remove .venv and the cache of built images"
+	@echo "PYTHON=python3.12 chooses another interpreter"
+
+venv:
+	$(BOOTSTRAP)
+
+labs: venv
+	$(VENV)/servicelab run --proxy-mode iptables,nftables $(ARGS)
+
+test: unit cluster
+
+unit: venv
+	@echo "== the harness's tests that need no cluster"
+	$(VENV)/python -m pytest tests -m "not docker" $(ARGS)
+
+cluster: venv
+	@echo "== the harness's tests on a real cluster (it is made first, and deleted afterwards)"
+	$(VENV)/python -m pytest tests/cluster -m docker $(ARGS)
+
+lint types: venv
+	$(VENV)/tox run -e $@
+
+clean:
+	@$(PYTHON) scripts/clean.py
+
+distclean:
+	@$(PYTHON) scripts/clean.py --all
