@@ -1,0 +1,203 @@
+"""Keeps packets in: nothing that a private engine's container sends leaves its networks.
+
+An address of the Service or Pod range that no rule catches would follow the host's default route
+out. While the private engine runs, the host has unreachable routes for both ranges, and what
+would leave the engine's networks is rejected (not dropped: a name server asked in vain should
+fail at once, not after its time-out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from servicelab.engine.addresses import POD_RANGE, SERVICE_RANGE
+from servicelab.engine.packages import Programs
+from servicelab.engine.state import HostChanges
+from servicelab.errors import InfrastructureError
+
+CHAIN = "SERVICELAB-GUARD"
+# Docker looks at this chain before its own rules; it is there for others' rules.
+USER_CHAIN = "DOCKER-USER"
+GUARDED_RANGES = (SERVICE_RANGE, POD_RANGE)
+# Unique local addresses (RFC 4193): kind gives its network one of them.
+LOCAL_IPV6 = "fc00::/7"
+
+_TOOLS = {"4": "iptables", "6": "ip6tables"}
+_SYSCTLS = (
+    "net/ipv4/ip_forward",
+    "net/ipv6/conf/all/forwarding",
+    "net/ipv6/conf/default/forwarding",
+    "net/bridge/bridge-nf-call-iptables",
+    "net/bridge/bridge-nf-call-ip6tables",
+)
+
+Rule = tuple[str, ...]
+
+
+def ipv4_rules(pool: IPv4Network) -> list[Rule]:
+    """What the guard's chain holds: arguments after `iptables -A CHAIN`."""
+    reject = ("-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
+    return [
+        # Between two containers of one network: a frame that stays on its bridge, which passes
+        # here if the kernel has bridge-nf-call-iptables on. A node sends to another node's Pods
+        # like this, so the addresses alone don't tell.
+        ("-m", "physdev", "--physdev-is-bridged", "-j", "RETURN"),
+        *(("-s", str(source), "!", "-d", str(pool), *reject) for source in (pool, *GUARDED_RANGES)),
+    ]
+
+
+def ipv6_rules() -> list[Rule]:
+    """The same for IPv6, where all of Docker's networks have unique local addresses."""
+    reject = ("-j", "REJECT", "--reject-with", "icmp6-adm-prohibited")
+    return [
+        ("-m", "physdev", "--physdev-is-bridged", "-j", "RETURN"),
+        ("-s", LOCAL_IPV6, "!", "-d", LOCAL_IPV6, *reject),
+    ]
+
+
+def survey(programs: Programs) -> HostChanges:
+    """What the host looks like before anything is changed; nothing is changed here.
+
+    Raises:
+        InfrastructureError: no iptables works on this kernel.
+    """
+    backend = _backend(programs)
+    chains: list[str] = []
+    policies: dict[str, str] = {}
+    for family, tool in _TOOLS.items():
+        for table in ("filter", "nat"):
+            listed = programs.run(tool, "-t", table, "-S", backend=backend)
+            for line in listed.stdout.splitlines():
+                words = line.split()
+                if words[:1] == ["-N"]:
+                    chains.append(f"{family}/{table}/{words[1]}")
+                elif words[:2] == ["-P", "FORWARD"] and table == "filter":
+                    policies[family] = words[2]
+    return HostChanges(
+        routes=tuple(
+            str(network) for network in GUARDED_RANGES if not _has_route(programs, network)
+        ),
+        chains=tuple(chains),
+        policies=policies,
+        sysctls={name: value for name in _SYSCTLS if (value := _read_sysctl(name)) is not None},
+        backend=backend,
+    )
+
+
+def apply_guard(programs: Programs, pool: IPv4Network, changes: HostChanges) -> None:
+    """Put the routes and rules in place; again and again leads to the same.
+
+    Done before dockerd starts, so that no container ever runs without it; dockerd keeps the
+    chain that it finds.
+
+    Raises:
+        InfrastructureError: the kernel refuses a route or a rule.
+    """
+    for network in changes.routes:
+        _must(programs, changes, "ip", "route", "replace", "unreachable", network)
+    rules = {"4": ipv4_rules(pool), "6": ipv6_rules()}
+    for family, tool in _TOOLS.items():
+        if family not in changes.policies:
+            continue  # No ip6tables in this kernel: no IPv6 forwarding by Docker either.
+        entry = USER_CHAIN if family == "4" else "FORWARD"
+        for chain in (CHAIN, *([entry] if family == "4" else [])):
+            programs.run(tool, "-w", "-N", chain, backend=changes.backend)
+        _must(programs, changes, tool, "-w", "-F", CHAIN)
+        for rule in rules[family]:
+            _must(programs, changes, tool, "-w", "-A", CHAIN, *rule)
+        jump = (entry, "-j", CHAIN)
+        if programs.run(tool, "-w", "-C", *jump, backend=changes.backend).returncode:
+            _must(programs, changes, tool, "-w", "-I", *jump)
+
+
+def remove_guard(
+    programs: Programs, pool: IPv4Network, changes: HostChanges, bridges: Iterable[str]
+) -> None:
+    """Take away the guard and what Docker left: its rules, chains, FORWARD policy, sysctls.
+
+    Chains that were there before the start stay, with the rules that are not about `bridges`.
+    """
+    gone = frozenset(bridges)
+    before = frozenset(changes.chains)
+    for family, tool in _TOOLS.items():
+        if family not in changes.policies:
+            continue
+        for table in ("filter", "nat"):
+            listed = programs.run(tool, "-t", table, "-S", backend=changes.backend).stdout
+            chains = [
+                words[1]
+                for line in listed.splitlines()
+                if (words := line.split())[:1] == ["-N"]
+                and (words[1] == CHAIN or words[1].startswith("DOCKER"))
+                and f"{family}/{table}/{words[1]}" not in before
+            ]
+            for rule in leftover_rules(listed.splitlines(), frozenset(chains), gone, pool):
+                programs.run(tool, "-w", "-t", table, "-D", *rule, backend=changes.backend)
+            for action in ("-F", "-X"):
+                for chain in chains:
+                    programs.run(tool, "-w", "-t", table, action, chain, backend=changes.backend)
+        policy = changes.policies[family]
+        programs.run(tool, "-w", "-P", "FORWARD", policy, backend=changes.backend)
+    for network in changes.routes:
+        programs.run("ip", "route", "del", "unreachable", network)
+    for name, value in changes.sysctls.items():
+        if _read_sysctl(name) not in {None, value}:
+            (Path("/proc/sys") / name).write_text(value)
+
+
+def leftover_rules(
+    listing: Iterable[str], chains: frozenset[str], bridges: frozenset[str], pool: IPv4Network
+) -> list[Rule]:
+    """Which rules in the output of `iptables -S` are the engine's, as arguments for -D.
+
+    Args:
+        chains: the engine's own chains; a jump to one of them is the engine's.
+        bridges: the engine's own bridges; a rule about one of them is the engine's.
+        pool: the engine's addresses; Docker masquerades and forwards from and to them.
+    """
+    found: list[Rule] = []
+    for line in listing:
+        words = line.split()
+        if words[:1] != ["-A"] or words[1] in chains:
+            continue
+        if any(word in chains or word in bridges or _is_within(word, pool) for word in words[2:]):
+            found.append(tuple(words[1:]))
+    return found
+
+
+def _is_within(word: str, pool: IPv4Network) -> bool:
+    try:
+        return IPv4Network(word).subnet_of(pool)
+    except ValueError:
+        return False
+
+
+def _backend(programs: Programs) -> str:
+    for backend in ("nft", "legacy"):
+        if programs.run("iptables", "-S", backend=backend).returncode == 0:
+            return backend
+    refused = programs.run("iptables", "-S")
+    raise InfrastructureError(
+        f"iptables does not work on this kernel: {refused.stderr.strip()}",
+        remedy="use a kernel with nf_tables or ip_tables; see `servicelab doctor`",
+    )
+
+
+def _has_route(programs: Programs, network: IPv4Network) -> bool:
+    return bool(programs.run("ip", "route", "show", "exact", str(network)).stdout.strip())
+
+
+def _read_sysctl(name: str) -> str | None:
+    path = Path("/proc/sys") / name
+    return path.read_text().strip() if path.exists() else None
+
+
+def _must(programs: Programs, changes: HostChanges, *command: str) -> None:
+    done = programs.run(*command, backend=changes.backend)
+    if done.returncode:
+        raise InfrastructureError(
+            f"the host refused `{' '.join(command)}`: {done.stderr.strip()}",
+            remedy="servicelab's private engine needs root with CAP_NET_ADMIN",
+        )

@@ -1,0 +1,122 @@
+"""What a stopped or killed private engine leaves behind, and how it is swept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import psutil
+
+from servicelab.engine.layout import Layout
+from servicelab.engine.packages import Programs
+from servicelab.errors import InfrastructureError
+from servicelab.host import ProcessIdentity, process_identity
+from servicelab.verdict.deadlines import Deadline
+from servicelab.verdict.message import NotProved
+from servicelab.verdict.waiting import eventually
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+def processes_below(folder: Path) -> list[ProcessIdentity]:
+    """Processes whose command line names that folder: a dead engine's containerd and shims."""
+    found: list[ProcessIdentity] = []
+    wanted = f"{folder}/"
+    for process in psutil.process_iter(["cmdline"]):
+        words: Sequence[str] = process.info["cmdline"] or ()
+        if process.pid != os.getpid() and any(wanted in f"{word}/" for word in words):
+            try:
+                found.append(process_identity(process.pid))
+            except psutil.NoSuchProcess:
+                continue
+    return found
+
+
+def end(
+    owners: Iterable[ProcessIdentity], number: signal.Signals, deadline: Deadline, what: str
+) -> bool:
+    """Send a signal to processes and wait until they are gone; whether they are in time."""
+    waited_for = [identity for identity in owners if identity.is_alive()]
+    for identity in waited_for:
+        try:
+            os.kill(identity.pid, number)
+        except ProcessLookupError:
+            continue
+    try:
+        eventually(
+            lambda: [identity.pid for identity in waited_for if identity.is_alive()],
+            lambda alive: not alive,
+            deadline=deadline,
+            expecting=f"{what} should be gone",
+            every=0.05,
+        )
+    except NotProved:
+        return False
+    return True
+
+
+def mounts_below(folders: Sequence[Path], mountinfo: Path = MOUNTS) -> list[Path]:
+    """Mount points inside these folders, the innermost and latest first."""
+    found: list[Path] = []
+    for line in mountinfo.read_text().splitlines():
+        # The kernel writes blanks and backslashes in a path as octal numbers.
+        point = Path(line.split()[4].encode().decode("unicode_escape"))
+        if any(point.is_relative_to(folder) for folder in folders):
+            found.append(point)
+    return list(reversed(found))
+
+
+def unmount_below(programs: Programs, folders: Sequence[Path]) -> None:
+    """Unmount everything inside these folders.
+
+    Raises:
+        InfrastructureError: something there can't be unmounted.
+    """
+    for point in mounts_below(folders):
+        # Lazily if it must be: a leftover overlay is of no use, and keeps nothing else alive.
+        if programs.run("umount", str(point)).returncode:
+            programs.run("umount", "--lazy", str(point))
+    if left := mounts_below(folders):
+        raise InfrastructureError(
+            f"{left[0]} is still mounted and can't be unmounted",
+            remedy=f"find who uses it with: fuser -vm {left[0]}",
+        )
+
+
+def bridges_in(programs: Programs, pool: IPv4Network) -> list[str]:
+    """Docker's bridges whose address is in the engine's pool."""
+    listed = programs.run("ip", "-4", "-json", "address", "show", "type", "bridge")
+    return parse_bridges(listed.stdout, pool)
+
+
+def parse_bridges(text: str, pool: IPv4Network) -> list[str]:
+    """Names of Docker's bridges (br- and 12 hex digits) in the output of `ip -json address`."""
+    return [
+        link["ifname"]
+        for link in json.loads(text or "[]")
+        # ip prints an empty object for each link that its filters leave out.
+        if link.get("ifname", "").startswith("br-")
+        and len(link["ifname"]) == 15
+        and any(
+            IPv4Address(address["local"]) in pool
+            for address in link.get("addr_info", [])
+            if address.get("family") == "inet"
+        )
+    ]
+
+
+def delete_links(programs: Programs, names: Iterable[str]) -> None:
+    """Delete network interfaces; one that is already gone is fine."""
+    for name in names:
+        programs.run("ip", "link", "delete", name)
+
+
+def clear_run_folder(layout: Layout, remove: Callable[[Path], None] = shutil.rmtree) -> None:
+    """Delete sockets, pid file and runtime state of an engine that no longer runs."""
+    if layout.run.exists():
+        remove(layout.run)

@@ -1,0 +1,302 @@
+"""servicelab's own Docker Engine: started when there is no other, stopped without a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Network
+
+import psutil
+from filelock import FileLock, Timeout
+
+from servicelab.engine import guard, leftovers
+from servicelab.engine.addresses import SUBNET_PREFIX, choose_pool, host_networks
+from servicelab.engine.engine import ANSWER_TIMEOUT_S, Engine, last_lines
+from servicelab.engine.layout import Layout, layout
+from servicelab.engine.packages import Programs, ensure_programs, find_programs
+from servicelab.engine.state import EngineState, StartedBy, read_state, write_state
+from servicelab.errors import InfrastructureError
+from servicelab.host import ProcessIdentity, process_identity
+from servicelab.progress import Progress
+from servicelab.verdict import deadlines
+from servicelab.verdict.deadlines import Deadline
+from servicelab.verdict.message import NotProved
+from servicelab.verdict.waiting import eventually
+
+STOPPED = Deadline(
+    "engine_stopped",
+    30,
+    "dockerd and its containerd are gone",
+    "1 s without containers; dockerd gives containers 15 s",
+)
+KILLED = Deadline("engine_killed", 10, "killed processes are gone", "the kernel needs no second")
+# Longer than a first start with its downloads on a slow line.
+LOCK_TIMEOUT_S = 1800.0
+NOT_ROOT = "start it once as root (`servicelab engine start`), or install Docker and join its group"
+
+
+def private_engine(where: Layout | None = None) -> Engine:
+    """The private engine as seen by its clients, whether or not it runs."""
+    where = where or layout()
+    binary = where.bin / "docker"
+    path = f"{where.bin}:{os.environ.get('PATH', '/usr/bin:/bin')}"
+    # Its packages hold no buildx; a context chosen for another engine must not win.
+    env = {**os.environ, "PATH": path, "DOCKER_HOST": where.host, "DOCKER_BUILDKIT": "0"}
+    for foreign in ("DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        env.pop(foreign, None)
+    return Engine("private", binary, where.host, env)
+
+
+def find_private() -> Engine | None:
+    """The private engine, if it runs and answers."""
+    where = layout()
+    state = read_state(where.state)
+    if state is None or not state.is_alive:
+        return None
+    engine = private_engine(where)
+    return engine if engine.answers() else None
+
+
+def start_private(progress: Progress, *, started_by: StartedBy = "user") -> Engine:
+    """Start the private engine, or find it running.
+
+    Args:
+        progress: where the steps are reported.
+        started_by: "user" keeps it until it is stopped; "run" lets `stop_if_unused` stop it.
+
+    Raises:
+        InfrastructureError: not root, no packages to be had, or dockerd does not start.
+    """
+    if os.geteuid() != 0:
+        raise InfrastructureError("the private Docker Engine needs root", remedy=NOT_ROOT)
+    where = layout()
+    with locked(where):
+        state = read_state(where.state)
+        engine = private_engine(where)
+        if state is not None and state.is_alive and engine.answers():
+            if started_by == "user" and state.started_by == "run":
+                write_state(where.state, state.owned_by_user())
+            return engine
+        programs = ensure_programs(progress)
+        with progress.step("start the private Docker Engine"):
+            if state is not None or where.run.exists():
+                clear(where, programs, state)
+            _link_client(where, programs)
+            try:
+                _start(where, programs, started_by, state)
+            except BaseException:
+                clear(where, programs, read_state(where.state))
+                raise
+        return engine
+
+
+def stop_private(*, force: bool = False) -> bool:
+    """Stop the private engine and take away what it changed on the host.
+
+    Args:
+        force: stop it even if containers run in it.
+
+    Returns:
+        Whether there was anything to stop.
+
+    Raises:
+        InfrastructureError: containers run in it, or it can't be stopped.
+    """
+    where = layout()
+    if not where.state.exists() and not where.run.exists():
+        return False
+    if os.geteuid() != 0:
+        raise InfrastructureError(
+            "the private Docker Engine can be stopped by root only", remedy="run this as root"
+        )
+    with locked(where):
+        return _stop(where, force=force)
+
+
+def stop_if_unused(engine: Engine) -> bool:
+    """Stop the private engine if a run started it and no container is left in it."""
+    where = layout()
+    if engine.kind != "private" or os.geteuid() != 0:
+        return False
+    with locked(where):
+        state = read_state(where.state)
+        if state is None or state.started_by != "run":
+            return False
+        if state.is_alive and engine.answers() and engine.docker("ps", "-aq").split():
+            return False
+        return _stop(where, force=True)
+
+
+@contextlib.contextmanager
+def locked(where: Layout) -> Iterator[None]:
+    """Hold the lock that lets one process at a time start or stop the engine.
+
+    Raises:
+        InfrastructureError: another process held it for half an hour.
+    """
+    where.lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(where.lock, timeout=LOCK_TIMEOUT_S):
+            yield
+    except Timeout:
+        raise InfrastructureError(
+            f"another process has been starting or stopping the private engine for "
+            f"{LOCK_TIMEOUT_S / 60:.0f} min",
+            remedy=f"find it with: fuser -v {where.lock}",
+        ) from None
+
+
+def _start(
+    where: Layout, programs: Programs, started_by: StartedBy, before: EngineState | None
+) -> None:
+    preferred = IPv4Network(before.pool) if before else None
+    pool = choose_pool(host_networks(programs), preferred=preferred)
+    state = EngineState(str(pool), started_by, guard.survey(programs))
+    # Written before the first change, so that a crash in between can be undone.
+    write_state(where.state, state)
+    guard.apply_guard(programs, pool, state.changes)
+    where.exec_root.mkdir(parents=True, exist_ok=True)
+    where.data.mkdir(parents=True, exist_ok=True)
+    environment = programs.environment(state.changes.backend)
+    with where.log.open("wb") as log:
+        process = subprocess.Popen(
+            dockerd_command(where, programs, pool),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            # Ctrl-C in the terminal must not reach it.
+            start_new_session=True,
+        )
+    state = replace(state, dockerd=process_identity(process.pid))
+    write_state(where.state, state)
+    try:
+        eventually(
+            lambda: (process.poll(), _ping(where)),
+            lambda seen: seen[1],
+            deadline=deadlines.current().engine_started,
+            expecting="the private Docker Engine should answer on its socket",
+            every=0.05,
+            give_up=lambda seen: "dockerd ended" if seen[0] is not None else None,
+            tell=lambda seen: "an answer" if seen[1] else "no answer",
+        )
+    except NotProved:
+        raise InfrastructureError(
+            f"the private Docker Engine did not start: {_last_words(where)}",
+            remedy=f"the whole log is {where.log}",
+        ) from None
+    write_state(where.state, replace(state, containerd=_containerd_of(process.pid)))
+
+
+def dockerd_command(where: Layout, programs: Programs, pool: IPv4Network) -> list[str]:
+    """The daemon's command line: everything of its own, nothing of another Docker's."""
+    return [
+        str(programs.root / "usr/sbin/dockerd"),
+        f"--host={where.host}",
+        f"--data-root={where.data}",
+        f"--exec-root={where.exec_root}",
+        f"--pidfile={where.pid_file}",
+        "--config-file=/dev/null",
+        # Clusters have networks of their own; the default one would only be one more to guard.
+        "--bridge=none",
+        f"--default-address-pool=base={pool},size={SUBNET_PREFIX}",
+        "--storage-driver=overlay2",
+        f"--userland-proxy-path={programs.root / 'usr/sbin/docker-proxy'}",
+        f"--init-path={programs.root / 'usr/bin/docker-init'}",
+        "--log-level=warn",
+    ]
+
+
+def _ping(where: Layout) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(ANSWER_TIMEOUT_S)
+            connection.connect(str(where.socket))
+            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            return answer.status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _containerd_of(pid: int) -> ProcessIdentity | None:
+    try:
+        children = psutil.Process(pid).children()
+        found = next((child.pid for child in children if child.name() == "containerd"), None)
+        return process_identity(found) if found is not None else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _stop(where: Layout, *, force: bool) -> bool:
+    state = read_state(where.state)
+    engine = private_engine(where)
+    if state is not None and state.is_alive and engine.answers():
+        names = engine.docker("ps", "--format", "{{.Names}}").split()
+        if names and not force:
+            raise InfrastructureError(
+                f"the private engine still runs {len(names)} containers: {', '.join(names)}",
+                remedy="delete the clusters first with `servicelab down`, or stop with --force",
+            )
+        if names:
+            # Else dockerd would give each of them 10 s to end by itself.
+            engine.try_docker("kill", *names)
+    programs = find_programs()
+    if programs is None:
+        raise InfrastructureError(
+            "the programs of the private engine are gone from the cache, so its stop can't undo "
+            "what its start did",
+            remedy="run `servicelab engine start` and then stop it again",
+        )
+    clear(where, programs, state)
+    return True
+
+
+def clear(where: Layout, programs: Programs, state: EngineState | None) -> None:
+    """End the engine's processes, dead or alive, and undo what its start changed.
+
+    Raises:
+        InfrastructureError: a process or a mount can't be got rid of.
+    """
+    known = [owner for owner in (state.dockerd, state.containerd) if owner] if state else []
+    end = leftovers.end
+    if not end(known[:1], signal.SIGTERM, STOPPED, "dockerd"):
+        end(known[:1], signal.SIGKILL, KILLED, "dockerd")
+    for number, deadline in ((signal.SIGTERM, KILLED), (signal.SIGKILL, KILLED)):
+        others = [*known, *leftovers.processes_below(where.run)]
+        if end(others, number, deadline, "containerd and its shims"):
+            break
+    if left := leftovers.processes_below(where.run):
+        raise InfrastructureError(
+            f"process {left[0].pid} of the private engine can't be ended",
+            remedy="see what it is with: ps -fp " + str(left[0].pid),
+        )
+    leftovers.unmount_below(programs, [where.run, where.data])
+    if state is not None:
+        pool = IPv4Network(state.pool)
+        bridges = leftovers.bridges_in(programs, pool)
+        leftovers.delete_links(programs, bridges)
+        guard.remove_guard(programs, pool, state.changes, bridges)
+    leftovers.clear_run_folder(where)
+    where.state.unlink(missing_ok=True)
+
+
+def _link_client(where: Layout, programs: Programs) -> None:
+    """A folder with nothing but the client, so that PATH leads to no other of our programs."""
+    shutil.rmtree(where.bin, ignore_errors=True)
+    where.bin.mkdir(parents=True)
+    (where.bin / "docker").symlink_to(programs.root / "usr/bin/docker")
+
+
+def _last_words(where: Layout) -> str:
+    if not where.log.exists():
+        return "it wrote no log"
+    return last_lines(where.log.read_text(errors="replace"), 2)
