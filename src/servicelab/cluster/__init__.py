@@ -1,0 +1,21 @@
+"""The life of a kind cluster: create, prove ready, reuse, switch mode, delete, reap."""
+
+from servicelab.cluster.config import PROXY_MODES, ProxyMode
+from servicelab.cluster.kind_cluster import Cluster
+from servicelab.cluster.lease import Lease, all_leases, read_lease
+from servicelab.cluster.node import Node
+from servicelab.cluster.reap import Reaped, abandoned, cluster_lock, reap
+
+__all__ = [
+    "PROXY_MODES",
+    "Cluster",
+    "Lease",
+    "Node",
+    "ProxyMode",
+    "Reaped",
+    "abandoned",
+    "all_leases",
+    "cluster_lock",
+    "read_lease",
+    "reap",
+]

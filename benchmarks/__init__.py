@@ -1,0 +1,1 @@
+"""Benchmarks: what README's table says, measured side by side where a ratio is meant."""

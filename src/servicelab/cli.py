@@ -1,0 +1,261 @@
+"""The command line: thin; each command is a few calls into the library."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from servicelab.errors import ServicelabError, UsageError
+from servicelab.interrupts import terminate_like_ctrl_c
+
+app = typer.Typer(
+    help="Proves on real kind clusters what tutorials claim about Kubernetes Services.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+engine_app = typer.Typer(help="The private Docker Engine.", no_args_is_help=True)
+images_app = typer.Typer(help="Images and binaries that the labs need.", no_args_is_help=True)
+app.add_typer(engine_app, name="engine")
+app.add_typer(images_app, name="images")
+
+DEFAULT_CLUSTER = "servicelab"
+#: What pytest's exit status means here: claims that differ 1, usage 2, infrastructure 3.
+_PYTEST_EXIT = {0: 0, 1: 1, 2: 130, 3: 3, 4: 2, 5: 2}
+
+Name = Annotated[str, typer.Option("--cluster-name", help="Name of the kind cluster.")]
+Images = Annotated[str, typer.Option("--images", help="auto, official or bundle.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, sort_keys=True))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(context: typer.Context) -> None:
+    """Run labs and print which claims hold: servicelab run [LAB…] [pytest's options].
+
+    Without a LAB, all of them. Results also go to .servicelab/claims.json and junit.xml.
+    """
+    from servicelab.run import run_labs
+
+    raise typer.Exit(_PYTEST_EXIT.get(run_labs(context.args), 3))
+
+
+@app.command()
+def up(
+    name: Name = DEFAULT_CLUSTER,
+    proxy_mode: Annotated[str, typer.Option(help="iptables, nftables or ipvs.")] = "iptables",
+    images: Images = "auto",
+    kind_config: Annotated[Path | None, typer.Option(help="A kind configuration.")] = None,
+) -> None:
+    """Make a cluster, or find the one that is there, and keep it until `servicelab down`."""
+    from servicelab.cluster import PROXY_MODES, Cluster, cluster_lock
+    from servicelab.content import default_kind_config
+    from servicelab.progress import Progress
+
+    modes = {mode: mode for mode in PROXY_MODES}
+    if proxy_mode not in modes:
+        raise UsageError(
+            f"unknown proxy mode {proxy_mode!r}", remedy=f"use one of {', '.join(modes)}"
+        )
+    cluster = Cluster(
+        name,
+        mode=modes[proxy_mode],
+        images=images,
+        keep=True,
+        made_by="up",
+        progress=Progress(),
+    )
+    with cluster_lock(name):
+        cluster.create(kind_config or default_kind_config())
+        cluster.switch_mode(modes[proxy_mode])
+        cluster.release()
+    print(f"export KUBECONFIG={cluster.kubeconfig_path}")
+
+
+@app.command()
+def down(
+    name: Name = DEFAULT_CLUSTER,
+    all_clusters: Annotated[
+        bool, typer.Option("--all", help="Every cluster that servicelab made.")
+    ] = False,
+) -> None:
+    """Delete a cluster, and stop the private engine if nothing else runs in it."""
+    from servicelab.cluster import all_leases, cluster_lock, forget, remove_containers
+    from servicelab.engine import find_engine, stop_if_unused
+
+    engine = find_engine()
+    leases = [lease for lease in all_leases() if all_clusters or lease.cluster == name]
+    for lease in leases:
+        with cluster_lock(lease.cluster):
+            if engine:
+                remove_containers(engine, lease.cluster)
+            forget(lease.cluster)
+        print(f"deleted the cluster {lease.cluster}")
+    if not leases and not all_clusters:
+        print(f"there is no cluster {name}")
+    if engine:
+        stop_if_unused(engine)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show the clusters that servicelab made, who uses them, and the engine."""
+    from servicelab.cluster import all_leases
+    from servicelab.engine import status as engine_status
+
+    clusters = [
+        {
+            "cluster": lease.cluster,
+            "mode": lease.mode,
+            "kubernetes": lease.kubernetes,
+            "state": _state(lease),
+            "owner": lease.owner.pid if lease.owner else None,
+            "age_seconds": round(lease.age),
+        }
+        for lease in all_leases()
+    ]
+    engine = engine_status()
+    if as_json:
+        _print_json({"clusters": clusters, "engine": engine.to_dict()})
+        return
+    print(f"engine    {engine}")
+    for entry in clusters:
+        print(
+            f"cluster   {entry['cluster']}: {entry['state']}, {entry['mode'] or 'not ready'}, "
+            f"Kubernetes {entry['kubernetes'] or 'unknown'}, {entry['age_seconds']} s old"
+        )
+    if not clusters:
+        print("cluster   none")
+
+
+def _state(lease: Any) -> str:
+    if lease.in_use:
+        return f"in use by process {lease.owner.pid}"
+    return "kept" if lease.keep else "left by a dead owner (`servicelab reap` removes it)"
+
+
+@app.command()
+def reap() -> None:
+    """Remove what dead owners left: clusters, volumes, kubeconfigs, leases."""
+    from servicelab.cluster import reap as reap_clusters
+    from servicelab.engine import find_engine, stop_if_unused
+
+    engine = find_engine()
+    removed = reap_clusters(engine)
+    for entry in removed:
+        print(f"removed {entry.cluster} ({len(entry.containers)} containers): {entry.why}")
+    if not removed:
+        print("nothing to remove")
+    if engine:
+        stop_if_unused(engine)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine offers and lacks, and the remedy for each."""
+    from servicelab.doctor import diagnose, render
+
+    findings = diagnose()
+    if as_json:
+        _print_json([finding.to_dict() for finding in findings])
+    else:
+        render(findings)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(3)
+
+
+@engine_app.command("start")
+def engine_start() -> None:
+    """Start the private engine, unless a Docker answers already."""
+    from servicelab.engine import find_engine, start_private
+    from servicelab.progress import Progress
+
+    engine = find_engine() or start_private(Progress(), started_by="user")
+    print(f"{engine.kind} engine at {engine.host or 'the default socket'}")
+
+
+@engine_app.command("stop")
+def engine_stop() -> None:
+    """Stop the private engine; a Docker that was there is never touched."""
+    from servicelab.engine import stop_private
+
+    print("stopped the private engine" if stop_private() else "no private engine runs")
+
+
+@engine_app.command("status")
+def engine_status_command(as_json: AsJson = False) -> None:
+    """Say which engine answers."""
+    from servicelab.engine import status as engine_status
+
+    seen = engine_status()
+    if as_json:
+        _print_json(seen.to_dict())
+    else:
+        print(seen)
+
+
+@images_app.command("build")
+def images_build(images: Images = "auto") -> None:
+    """Build or pull every image and binary; a second call finds them."""
+    from servicelab.bundle import ensure_bundle
+    from servicelab.engine import ensure_engine, stop_if_unused
+    from servicelab.progress import Progress
+
+    progress = Progress()
+    engine = ensure_engine(progress)
+    try:
+        bundle = ensure_bundle(engine, source=images, progress=progress)
+    finally:
+        stop_if_unused(engine)
+    print(f"{bundle.source} images, because {bundle.reason}: {bundle.node_image}")
+
+
+@images_app.command("list")
+def images_list(as_json: AsJson = False) -> None:
+    """List what the cache holds."""
+    from servicelab.bundle import list_images
+
+    entries = list_images()
+    if as_json:
+        _print_json([entry.to_dict() for entry in entries])
+        return
+    for entry in entries:
+        print(entry)
+
+
+@images_app.command("save")
+def images_save(file: Path) -> None:
+    """Write everything a machine without a network needs into one file."""
+    from servicelab.bundle import save
+    from servicelab.progress import Progress
+
+    save(file, Progress())
+
+
+@images_app.command("load")
+def images_load(file: Path) -> None:
+    """Read such a file into the cache."""
+    from servicelab.bundle import load
+    from servicelab.progress import Progress
+
+    load(file, Progress())
+
+
+def main() -> None:
+    """Run the command line; every error is one sentence and an exit code by kind."""
+    terminate_like_ctrl_c()
+    try:
+        app()
+    except ServicelabError as error:
+        print(f"servicelab: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("servicelab: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,476 @@
+"""The cluster: pytest-kind's `KindCluster`, with a lease, an engine, a bundle and a proxy mode."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pytest_kind import KindCluster
+
+from servicelab.bundle import Bundle, ensure_bundle
+from servicelab.cluster import lease as leases
+from servicelab.cluster.config import ProxyMode, read_config, render_config, write_patches
+from servicelab.cluster.creation import run_kind
+from servicelab.cluster.lease import Lease, cluster_folder, read_lease
+from servicelab.cluster.node import Node, nodes_of
+from servicelab.engine import Engine, ensure_engine
+from servicelab.errors import InfrastructureError, UsageError
+from servicelab.host import ProcessIdentity, process_identity
+from servicelab.progress import Progress
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+    from servicelab.vantage import NodeVantage, OutsideVantage
+
+#: The packaged configuration: one control plane, two workers.
+DEFAULT_NODES = ({"role": "control-plane"}, {"role": "worker"}, {"role": "worker"})
+
+
+class Cluster(KindCluster):
+    """A kind cluster that servicelab made.
+
+    Code written for pytest-kind runs on it unchanged; nothing is downloaded, and nothing is
+    written outside the cache folder unless `kubeconfig` says so.
+
+    Args:
+        name: the kind cluster's name.
+        kubeconfig: where its kubeconfig is written; by default a private file.
+        image: node image; by default the bundle's.
+        kind_path: kind binary; by default the bundle's.
+        kubectl_path: kubectl binary; by default the bundle's.
+        mode: kube-proxy's mode for a new cluster.
+        images: where images come from: "auto", "official" or "bundle".
+        owner: the process that the lease names; by default this one.
+        keep: the cluster outlives its owner.
+        made_by: "run" or "up".
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kubeconfig: Path | None = None,
+        image: str | None = None,
+        kind_path: Path | None = None,
+        kubectl_path: Path | None = None,
+        *,
+        mode: ProxyMode = "iptables",
+        images: str = "auto",
+        owner: ProcessIdentity | None = None,
+        keep: bool = False,
+        made_by: str = "run",
+        progress: Progress | None = None,
+    ) -> None:
+        # Not super().__init__(): it would make .pytest-kind in the current folder.
+        self.name = name
+        self.path = cluster_folder(name)
+        self.kubeconfig_path = kubeconfig or self.path / "kubeconfig"
+        self.mode: ProxyMode = mode
+        self.keep = keep
+        self.made_by = made_by
+        self.progress = progress or Progress(quiet=True)
+        self._owner = owner or process_identity()
+        self._images = images
+        self._image = image
+        self._kind_path = kind_path
+        self._kubectl_path = kubectl_path
+        self._vantages: list[NodeVantage] = []
+
+    # What it stands on, found when first needed.
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The Docker Engine that runs the nodes; started if none answers."""
+        return ensure_engine(self.progress)
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """Images and binaries; built or pulled if they are not there."""
+        return ensure_bundle(self.engine, source=self._images, progress=self.progress)
+
+    @property
+    def image(self) -> str:
+        """The node image."""
+        return self._image or self.bundle.node_image
+
+    @property
+    def kind_path(self) -> Path:
+        """The kind binary."""
+        return self._kind_path or self.bundle.kind
+
+    @property
+    def kubectl_path(self) -> Path:
+        """The kubectl binary."""
+        return self._kubectl_path or self.bundle.kubectl
+
+    def ensure_kind(self) -> None:
+        """Check that kind is there; it is never downloaded here."""
+        _check_binary(self.kind_path, "kind", "--kind-bin")
+
+    def ensure_kubectl(self) -> None:
+        """Check that kubectl is there; it is never downloaded here."""
+        _check_binary(self.kubectl_path, "kubectl", "--kind-kubectl-bin")
+
+    # Life.
+
+    @property
+    def lease(self) -> Lease | None:
+        """Who owns the cluster, as written on disk."""
+        return read_lease(self.name)
+
+    def create(self, config_file: str | Path | None = None) -> None:
+        """Use the cluster of that name if it is there and sound, else make it; then prove it ready.
+
+        Args:
+            config_file: a kind configuration; by default one control plane and two workers.
+
+        Raises:
+            UsageError: the name belongs to a cluster of somebody else, or the file can't be used.
+            InfrastructureError: the cluster could not be made or did not become ready.
+        """
+        config = read_config(Path(config_file)) if config_file else {"nodes": list(DEFAULT_NODES)}
+        if not self._adopt():
+            self._make(config)
+
+    def _adopt(self) -> bool:
+        """Take over the cluster that stands under this name; False if a new one is needed."""
+        lease = self.lease
+        containers = self._containers()
+        if lease is None:
+            if containers:
+                raise UsageError(
+                    f"a kind cluster named {self.name!r} exists that servicelab did not make",
+                    remedy="choose another name with --cluster-name",
+                )
+            return False
+        if lease.in_use and lease.owner != self._owner:
+            assert lease.owner is not None
+            raise UsageError(
+                f"the cluster {self.name!r} is in use by process {lease.owner.pid}",
+                remedy="wait for it, or choose another name with --cluster-name",
+            )
+        whole = containers and all(state == "running" for state in containers.values())
+        if not whole or not lease.mode or lease.node_image != self.image:
+            why = "its node image changed" if whole and lease.mode else "it is not whole"
+            self.progress.say(f"the cluster {self.name} is made anew: {why}")
+            self.delete()
+            return False
+        self.keep = self.keep or lease.made_by == "up"
+        self.made_by = lease.made_by
+        self.mode = _as_mode(lease.mode)
+        lease.with_(owner=self._owner, keep=self.keep)
+        if not self.kubeconfig_path.exists():
+            self._export_kubeconfig()
+        try:
+            with self.progress.step(f"proving the kept cluster {self.name} ready ({self.mode})"):
+                self._prove()
+        except (InfrastructureError, AssertionError) as error:
+            self.progress.say(f"the cluster {self.name} is made anew: {error}")
+            self.delete()
+            return False
+        return True
+
+    def _make(self, config: dict[str, Any]) -> None:
+        import time
+
+        lease = Lease(
+            cluster=self.name,
+            owner=self._owner,
+            run_id=uuid.uuid4().hex[:8],
+            keep=self.keep,
+            made_by=self.made_by,
+            node_image=self.image,
+            created=time.time(),
+            docker_host=self.engine.host,
+        )
+        self.ensure_kind()
+        self.ensure_kubectl()
+        lease.write()
+        try:
+            with self.progress.step(f"creating the cluster {self.name} ({self.mode})"):
+                self._run_kind_create(config)
+                self._prove()
+        except BaseException:
+            self._save_logs()
+            self.delete()
+            raise
+        lease.with_(mode=self.mode, kubernetes=self.kubernetes_version)
+
+    def _run_kind_create(self, config: dict[str, Any]) -> None:
+        from servicelab.cluster.readiness import start_probes
+
+        patches = write_patches(self.path / "patches")
+        file = self.path / "kind-config.yaml"
+        file.write_text(yaml.safe_dump(render_config(config, self.mode, patches)))
+        self.kubeconfig_path.parent.mkdir(parents=True, exist_ok=True)
+
+        def on_step(step: str) -> None:
+            # The probes start while the workers still join: they need no Pod network.
+            if step == "Starting control-plane" and self.bundle.archive is None:
+                start_probes(self)
+
+        run_kind(
+            [
+                str(self.kind_path), "create", "cluster", f"--name={self.name}", "--retain",
+                f"--image={self.image}", f"--config={file}",
+                f"--kubeconfig={self.kubeconfig_path}",
+            ],
+            env=self._kind_env(),
+            log=self.path / "kind.log",
+            on_step=on_step,
+        )  # fmt: skip
+        if self.bundle.archive is not None:
+            self._load_archive(self.bundle.archive)
+            start_probes(self)
+
+    def _prove(self) -> None:
+        from servicelab.cluster.readiness import prove_ready
+
+        prove_ready(self)
+
+    def _save_logs(self) -> None:
+        """Keep kind's log of a failed creation: the cluster's folder is about to go."""
+        log = self.path / "kind.log"
+        if log.exists():
+            kept = leases.clusters_root().parent / "logs" / f"kind-{self.name}.log"
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(log, kept)
+
+    def delete(self) -> None:
+        """Delete the cluster, what stands beside it, and its lease.
+
+        Raises:
+            UsageError: servicelab did not make a cluster of that name.
+        """
+        if self.lease is None and self._containers():
+            raise UsageError(
+                f"the kind cluster {self.name!r} was not made by servicelab",
+                remedy="delete it with kind",
+            )
+        self.close()
+        remove_containers(self.engine, self.name)
+        leases.forget(self.name)
+        for cached in ("client", "api", "nodes"):
+            self.__dict__.pop(cached, None)
+
+    def release(self) -> None:
+        """Stop using the cluster: keep it if that was asked, else delete it."""
+        lease = self.lease
+        if lease is None:
+            return
+        if lease.keep:
+            self.close()
+            lease.with_(owner=None)
+        else:
+            self.delete()
+
+    def close(self) -> None:
+        """Close the channels to the vantage points."""
+        for vantage in self._vantages:
+            vantage.close()
+        self._vantages = []
+
+    # Asking it.
+
+    @cached_property
+    def client(self) -> ApiClient:
+        """The official Kubernetes client, from the cluster's own kubeconfig only."""
+        from kubernetes import config
+
+        return config.new_client_from_config(str(self.kubeconfig_path))
+
+    @cached_property
+    def api(self) -> Any:
+        """pykube's HTTPClient, as pytest-kind has it."""
+        import pykube
+
+        return pykube.HTTPClient(pykube.KubeConfig.from_file(self.kubeconfig_path))
+
+    @cached_property
+    def kubernetes_version(self) -> str:
+        """The API server's version, for example v1.37.0."""
+        from kubernetes.client import VersionApi
+
+        return str(VersionApi(self.client).get_code().git_version)
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """The cluster's nodes, control plane first."""
+        return nodes_of(self.engine, self.name)
+
+    @property
+    def node_vantages(self) -> list[NodeVantage]:
+        """One vantage point a node, in its own network; the same order as `nodes`."""
+        from servicelab.vantage.nodes import node_vantages
+
+        if not self._vantages:
+            self._vantages = node_vantages(self.client, [node.name for node in self.nodes])
+        return self._vantages
+
+    def outside(self) -> OutsideVantage:
+        """A new vantage point beside the cluster, without a route to Pods or Services."""
+        from servicelab.vantage.outside import OutsideVantage
+
+        return OutsideVantage.start(self.engine, self.name, image=self.bundle.probe_image)
+
+    def docker_exec(self, node: str, *argv: str, input: str | None = None) -> str:
+        """Run a command in a node's container and return what it printed.
+
+        Raises:
+            InfrastructureError: it ended with an error.
+        """
+        stdin = ["-i"] if input is not None else []
+        return self.engine.docker("exec", *stdin, node, *argv, input=input)
+
+    def switch_mode(self, mode: ProxyMode) -> None:
+        """Switch kube-proxy's mode in place, proved on every node; nothing if it is in force.
+
+        Raises:
+            InfrastructureError: kube-proxy did not come up in the mode on some node.
+        """
+        from servicelab.cluster.proxy_mode import switch
+
+        if mode == self.mode:
+            return
+        with self.progress.step(f"switching {self.name} from {self.mode} to {mode}"):
+            switch(self, mode)
+        self.mode = mode
+        if lease := self.lease:
+            lease.with_(mode=mode)
+
+    def kubectl(self, *args: str, **kwargs: Any) -> str:
+        """Run kubectl against the cluster and return what it printed.
+
+        Raises:
+            subprocess.CalledProcessError: kubectl ended with an error (as pytest-kind's does).
+        """
+        self.ensure_kubectl()
+        return str(
+            subprocess.check_output(
+                [str(self.kubectl_path), *args], env=self._kubectl_env(), encoding="utf-8", **kwargs
+            )
+        )
+
+    def load_docker_image(self, docker_image: str) -> None:
+        """Load an image that the engine holds into every node, as one archive.
+
+        Raises:
+            InfrastructureError: the engine has no such image.
+        """
+        with tempfile.TemporaryDirectory(prefix="servicelab-image-") as folder:
+            archive = Path(folder, "image.tar")
+            self.engine.docker("save", "-o", str(archive), docker_image)
+            self._load_archive(archive)
+
+    @contextmanager
+    def port_forward(
+        self,
+        service_or_pod_name: str,
+        remote_port: int,
+        *args: str,
+        local_port: int | None = None,
+        retries: int = 10,
+    ) -> Generator[int, None, None]:
+        """Run `kubectl port-forward` and give the local port.
+
+        It bypasses kube-proxy, so it proves nothing about a Service. `retries` is accepted for
+        pytest-kind's sake; kubectl picks a free port itself, so there is nothing to try again.
+
+        Raises:
+            InfrastructureError: kubectl ended before it listened.
+        """
+        self.ensure_kubectl()
+        process = subprocess.Popen(
+            [
+                str(self.kubectl_path), "port-forward", service_or_pod_name,
+                f"{local_port or ''}:{remote_port}", *args,
+            ],
+            env=self._kubectl_env(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line.startswith("Forwarding from 127.0.0.1:"):
+                raise InfrastructureError(
+                    f"kubectl port-forward {service_or_pod_name} {remote_port} did not listen: "
+                    f"{line.strip() or 'it printed nothing'}"
+                )
+            yield int(line.split("127.0.0.1:")[1].split()[0])
+        finally:
+            process.kill()
+            process.wait()
+
+    # Small pieces.
+
+    def _containers(self) -> dict[str, str]:
+        """The cluster's node containers and their states."""
+        listing = self.engine.docker(
+            "ps", "--all", "--filter", f"label=io.x-k8s.kind.cluster={self.name}",
+            "--format", "{{.Names}} {{.State}}",
+        )  # fmt: skip
+        return dict(line.split(maxsplit=1) for line in listing.splitlines())
+
+    def _export_kubeconfig(self) -> None:
+        run_kind(
+            [
+                str(self.kind_path), "export", "kubeconfig", f"--name={self.name}",
+                f"--kubeconfig={self.kubeconfig_path}",
+            ],
+            env=self._kind_env(),
+            log=self.path / "kubeconfig.log",
+        )  # fmt: skip
+
+    def _load_archive(self, archive: Path) -> None:
+        run_kind(
+            [str(self.kind_path), "load", "image-archive", str(archive), f"--name={self.name}"],
+            env=self._kind_env(),
+            log=self.path / "load.log",
+        )
+
+    def _kind_env(self) -> dict[str, str]:
+        return {**self.engine.env, "KUBECONFIG": str(self.kubeconfig_path)}
+
+    def _kubectl_env(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.kubeconfig_path)}
+
+
+def remove_containers(engine: Engine, cluster: str) -> Sequence[str]:
+    """Remove a cluster's nodes and what stands beside it, with their volumes; returns the names."""
+    names: list[str] = []
+    for label in (f"io.x-k8s.kind.cluster={cluster}", f"servicelab.cluster={cluster}"):
+        listing = engine.docker(
+            "ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}"
+        )
+        names += listing.split()
+    if names:
+        engine.docker("rm", "--force", "--volumes", *names)
+    return names
+
+
+def _check_binary(path: Path, what: str, option: str) -> None:
+    if not os.access(path, os.X_OK):
+        raise UsageError(
+            f"there is no {what} that can be run at {path}",
+            remedy=f"name one with {option}, or leave it out",
+        )
+
+
+def _as_mode(mode: str) -> ProxyMode:
+    from servicelab.cluster.config import PROXY_MODES
+
+    for known in PROXY_MODES:
+        if mode == known:
+            return known
+    raise UsageError(f"unknown proxy mode {mode!r}", remedy=f"use one of {', '.join(PROXY_MODES)}")

@@ -1,0 +1,115 @@
+"""Who owns a cluster: written before the first container, removed after the last one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from servicelab.cache import state_root
+from servicelab.host import ProcessIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What is known of a cluster beside what Docker knows.
+
+    Attributes:
+        cluster: the kind cluster's name.
+        owner: the process that uses it now; None for a kept cluster that nobody uses.
+        run_id: the run that made it.
+        keep: it outlives its owner (`--keep-cluster`, `servicelab up`).
+        made_by: "up" (only `servicelab down` deletes it) or "run".
+        node_image: the image its nodes were made from.
+        mode: kube-proxy's mode, as last proved; "" before the cluster was ready.
+        kubernetes: its version, for example v1.37.0; "" before the cluster was ready.
+        created: seconds since the epoch.
+        docker_host: DOCKER_HOST of the engine that runs it; None for Docker's default.
+    """
+
+    cluster: str
+    owner: ProcessIdentity | None
+    run_id: str
+    keep: bool
+    made_by: str
+    node_image: str
+    mode: str = ""
+    kubernetes: str = ""
+    created: float = 0.0
+    docker_host: str | None = None
+
+    def write(self) -> None:
+        """Write the lease in one step, so that a reader never sees half of it."""
+        path = lease_path(self.cluster)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps(asdict(self), indent=1))
+        draft.rename(path)
+
+    def with_(self, **changes: Any) -> Lease:
+        """A copy with changes, written."""
+        changed = replace(self, **changes)
+        changed.write()
+        return changed
+
+    @property
+    def abandoned(self) -> bool:
+        """The owner is gone and nobody asked to keep the cluster."""
+        return not self.keep and not self.in_use
+
+    @property
+    def in_use(self) -> bool:
+        """A live process owns the cluster."""
+        return self.owner is not None and self.owner.is_alive()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the cluster was made."""
+        return time.time() - self.created
+
+
+def clusters_root() -> Path:
+    """The folder with one folder a cluster: lease, kubeconfig, kind's configuration and log."""
+    return state_root() / "clusters"
+
+
+def cluster_folder(name: str) -> Path:
+    """The folder of one cluster."""
+    return clusters_root() / name
+
+
+def lease_path(name: str) -> Path:
+    """The file that holds a cluster's lease."""
+    return cluster_folder(name) / "lease.json"
+
+
+def read_lease(name: str) -> Lease | None:
+    """The lease of a cluster, or None if servicelab made none of that name.
+
+    A file that can't be read counts as a lease whose owner is gone: it is only ever written in one
+    step, so it was damaged later, and what it names must still be found and removed.
+    """
+    path = lease_path(name)
+    try:
+        data = json.loads(path.read_text())
+        owner = data.pop("owner")
+        return Lease(owner=ProcessIdentity(**owner) if owner else None, **data)
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError):
+        return Lease(name, None, "", keep=False, made_by="run", node_image="")
+
+
+def all_leases() -> list[Lease]:
+    """Every lease on this machine, by cluster name."""
+    root = clusters_root()
+    names = sorted(path.parent.name for path in root.glob("*/lease.json"))
+    return [lease for name in names if (lease := read_lease(name))]
+
+
+def forget(name: str) -> None:
+    """Remove a cluster's folder: its lease, kubeconfig and files."""
+    shutil.rmtree(cluster_folder(name), ignore_errors=True)

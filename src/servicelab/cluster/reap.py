@@ -1,0 +1,61 @@
+"""Removing what dead owners left: containers, volumes, kubeconfigs, leases."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from servicelab.cache import state_root
+from servicelab.cluster.kind_cluster import remove_containers
+from servicelab.cluster.lease import Lease, all_leases, forget
+from servicelab.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """What was removed of one cluster.
+
+    Attributes:
+        cluster: its name.
+        containers: names of the containers that were removed.
+        why: the reason, one clause.
+    """
+
+    cluster: str
+    containers: tuple[str, ...]
+    why: str
+
+
+@contextlib.contextmanager
+def cluster_lock(name: str) -> Iterator[None]:
+    """Hold one cluster's life: two processes never create or delete it at once."""
+    path: Path = state_root() / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
+
+
+def abandoned() -> list[Lease]:
+    """Leases whose owner is gone and that nobody asked to keep."""
+    return [lease for lease in all_leases() if lease.abandoned]
+
+
+def reap(engine: Engine | None) -> list[Reaped]:
+    """Remove every abandoned cluster.
+
+    Args:
+        engine: the engine that answers now; with None (it is gone, and its containers with it)
+            only the leases are removed.
+    """
+    removed = []
+    for lease in abandoned():
+        containers = remove_containers(engine, lease.cluster) if engine else ()
+        forget(lease.cluster)
+        pid = lease.owner.pid if lease.owner else "unknown"
+        why = f"its owner, process {pid}, is gone"
+        removed.append(Reaped(lease.cluster, tuple(containers), why))
+    return removed

@@ -1,0 +1,112 @@
+"""The session's fixtures: the cluster, its proxy mode, and the places to ask from.
+
+They are registered as a plugin object in pytest_configure, after every plugin that pytest loads by
+name or entry point: so `kind_cluster` is this one, whatever the load order of pytest-kind's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from servicelab.content import default_kind_config
+from servicelab.host import ProcessIdentity, process_identity
+
+if TYPE_CHECKING:
+    from servicelab.cluster import Cluster, ProxyMode
+    from servicelab.vantage import NodeVantage, OutsideVantage
+
+
+def session_owner() -> ProcessIdentity:
+    """The process that a cluster's lease names: under xdist the controller, not a worker."""
+    under_xdist = "PYTEST_XDIST_WORKER" in os.environ
+    return process_identity(os.getppid() if under_xdist else None)
+
+
+def cluster_of_session(config: pytest.Config) -> Cluster:
+    """The cluster that the session's options describe; nothing is started."""
+    from servicelab.cluster import Cluster
+    from servicelab.progress import Progress
+
+    def path(option: str) -> Path | None:
+        value = config.getoption(option, None)
+        return Path(value).absolute() if value else None
+
+    return Cluster(
+        config.getoption("cluster_name", "servicelab"),
+        path("kubeconfig"),
+        image=config.getoption("kind_image", None),
+        kind_path=path("kind_bin"),
+        kubectl_path=path("kind_kubectl_bin"),
+        images=config.getoption("images", "auto"),
+        owner=session_owner(),
+        keep=bool(config.getoption("keep_cluster", False)),
+        progress=Progress(),
+    )
+
+
+class Fixtures:
+    """Session-scoped fixtures; override any of them in a conftest.py."""
+
+    @pytest.fixture(scope="session")
+    def kind_config(self) -> Path:
+        """The kind configuration of the session's cluster."""
+        return default_kind_config()
+
+    @pytest.fixture(scope="session")
+    def kind_cluster(
+        self, pytestconfig: pytest.Config, kind_config: Path
+    ) -> Iterator[Cluster]:
+        """A cluster that is ready; the one that was kept, if there is one of that name."""
+        from servicelab.cluster import cluster_lock, reap
+        from servicelab.modes import modes_of_session
+
+        cluster = cluster_of_session(pytestconfig)
+        chosen = pytestconfig.getoption("kind_config", None)
+        cluster.mode = modes_of_session(pytestconfig)[0]
+        with cluster_lock(cluster.name):
+            reap(cluster.engine)
+            cluster.create(Path(chosen) if chosen else kind_config)
+        yield cluster
+        cluster.close()
+
+    @pytest.fixture(scope="session")
+    def cluster(self, kind_cluster: Cluster, proxy_mode: str) -> Cluster:
+        """The cluster, in the proxy mode under test."""
+        assert kind_cluster.mode == proxy_mode
+        return kind_cluster
+
+    @pytest.fixture(scope="session")
+    def nodes(self, cluster: Cluster) -> list[NodeVantage]:
+        """A place to ask from on each node, control plane first."""
+        return cluster.node_vantages
+
+    @pytest.fixture(scope="session")
+    def outside(self, cluster: Cluster) -> Iterator[OutsideVantage]:
+        """A place to ask from beside the cluster, without a route to Pods or Services."""
+        vantage = cluster.outside()
+        yield vantage
+        vantage.remove()
+
+
+def end_session(config: pytest.Config) -> None:
+    """Delete or keep the session's cluster, and stop an engine that nobody needs any more.
+
+    Runs once, in the process that the lease names; without a cluster of its own it does nothing.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    from servicelab.cluster import read_lease
+
+    lease = read_lease(config.getoption("cluster_name", "servicelab"))
+    if lease is None or lease.owner != process_identity():
+        return
+    from servicelab.engine import stop_if_unused
+
+    cluster = cluster_of_session(config)
+    cluster.release()
+    stop_if_unused(cluster.engine)
