@@ -6,7 +6,7 @@ VENV := .venv/bin
 BOOTSTRAP := @$(PYTHON) scripts/bootstrap.py
 
 .DEFAULT_GOAL := help
-.PHONY: help labs test unit cluster lint types clean distclean venv
+.PHONY: help labs test unit cluster lint types constraints clean distclean venv
 
 help:
 	@echo "make labs       run every lab on a real cluster, print which claims hold"
@@ -38,6 +38,16 @@ cluster: venv
 
 lint types: venv
 	$(VENV)/tox run -e $@
+
+# With the oldest Python, since the versions must exist for it.
+constraints:
+	rm -rf build/constraints
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip install --quiet ".[dev]"
+	{ grep '^#' constraints.txt; \
+	  build/constraints/bin/python -m pip freeze --exclude servicelab; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+	rm -rf build/constraints
 
 clean:
 	@$(PYTHON) scripts/clean.py

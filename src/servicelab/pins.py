@@ -26,6 +26,8 @@ class Pins:
     go: str
     debian: dict[str, str]
     images: dict[str, str]
+    node_images: dict[str, str]
+    tools: dict[str, str]
 
     @property
     def agnhost_image(self) -> str:

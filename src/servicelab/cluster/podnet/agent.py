@@ -46,7 +46,7 @@ def on_host(*argv: str, stdin: str | None = None) -> None:
         check=True,
         cwd="/",
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-        preexec_fn=lambda: os.chroot(HOST_ROOT),  # noqa: PLW1509 - no other thread runs yet
+        preexec_fn=lambda: os.chroot(HOST_ROOT),  # no other thread runs yet
     )
 
 
