@@ -1,9 +1,11 @@
 """Keeps packets in: nothing that a private engine's container sends leaves its networks.
 
 An address of the Service or Pod range that no rule catches would follow the host's default route
-out. While the private engine runs, the host has unreachable routes for both ranges, and what
-would leave the engine's networks is rejected (not dropped: a name server asked in vain should
-fail at once, not after its time-out).
+out. While the private engine runs, the host has unreachable routes for both ranges, and routing
+rules that prohibit whatever a container sends to an address outside the engine's pool. Routing
+rules rather than iptables ones in DOCKER-USER: dockerd puts its own rules before those when it
+restores a network, they need no exception for what stays on one bridge, and no reload of a
+firewall takes them away.
 """
 
 from __future__ import annotations
@@ -18,11 +20,18 @@ from servicelab.engine.state import HostChanges
 from servicelab.errors import InfrastructureError
 
 CHAIN = "SERVICELAB-GUARD"
-# Docker looks at this chain before its own rules; it is there for others' rules.
-USER_CHAIN = "DOCKER-USER"
 GUARDED_RANGES = (SERVICE_RANGE, POD_RANGE)
-# Unique local addresses (RFC 4193): kind gives its network one of them.
+# Before the kernel's main table (32766) and what VPNs put right before it.
+FIRST_PREFERENCE = 9700
+# Unique local addresses (RFC 4193): kind gives its network one of them. IPv6 is guarded by
+# ip6tables, which this Docker leaves alone: a routing rule would catch the host's own packets too.
 LOCAL_IPV6 = "fc00::/7"
+_PROHIBITED_IPV6 = "icmp6-adm-prohibited"
+IPV6_RULES = (
+    # A frame that stays on its bridge passes here if bridge-nf-call-ip6tables is on.
+    ("-m", "physdev", "--physdev-is-bridged", "-j", "RETURN"),
+    ("-s", LOCAL_IPV6, "!", "-d", LOCAL_IPV6, "-j", "REJECT", "--reject-with", _PROHIBITED_IPV6),
+)
 
 _TOOLS = {"4": "iptables", "6": "ip6tables"}
 _SYSCTLS = (
@@ -36,25 +45,14 @@ _SYSCTLS = (
 Rule = tuple[str, ...]
 
 
-def ipv4_rules(pool: IPv4Network) -> list[Rule]:
-    """What the guard's chain holds: arguments after `iptables -A CHAIN`."""
-    reject = ("-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
-    return [
-        # Between two containers of one network: a frame that stays on its bridge, which passes
-        # here if the kernel has bridge-nf-call-iptables on. A node sends to another node's Pods
-        # like this, so the addresses alone don't tell.
-        ("-m", "physdev", "--physdev-is-bridged", "-j", "RETURN"),
-        *(("-s", str(source), "!", "-d", str(pool), *reject) for source in (pool, *GUARDED_RANGES)),
-    ]
-
-
-def ipv6_rules() -> list[Rule]:
-    """The same for IPv6, where all of Docker's networks have unique local addresses."""
-    reject = ("-j", "REJECT", "--reject-with", "icmp6-adm-prohibited")
-    return [
-        ("-m", "physdev", "--physdev-is-bridged", "-j", "RETURN"),
-        ("-s", LOCAL_IPV6, "!", "-d", LOCAL_IPV6, *reject),
-    ]
+def routing_rules(pool: IPv4Network) -> list[Rule]:
+    """The guard's routing rules for IPv4: arguments after `ip rule add`."""
+    rules: list[Rule] = []
+    for source in (pool, *GUARDED_RANGES):
+        inside = ("from", str(source), "to", str(pool), "lookup", "main")
+        outside = ("from", str(source), "prohibit")
+        rules += [inside, outside]
+    return [("pref", str(FIRST_PREFERENCE + n), *rule) for n, rule in enumerate(rules)]
 
 
 def survey(programs: Programs) -> HostChanges:
@@ -89,27 +87,25 @@ def survey(programs: Programs) -> HostChanges:
 def apply_guard(programs: Programs, pool: IPv4Network, changes: HostChanges) -> None:
     """Put the routes and rules in place; again and again leads to the same.
 
-    Done before dockerd starts, so that no container ever runs without it; dockerd keeps the
-    chain that it finds.
+    Done before dockerd starts, so that no container ever runs without it.
 
     Raises:
         InfrastructureError: the kernel refuses a route or a rule.
     """
     for network in changes.routes:
         _must(programs, changes, "ip", "route", "replace", "unreachable", network)
-    rules = {"4": ipv4_rules(pool), "6": ipv6_rules()}
-    for family, tool in _TOOLS.items():
-        if family not in changes.policies:
-            continue  # No ip6tables in this kernel: no IPv6 forwarding by Docker either.
-        entry = USER_CHAIN if family == "4" else "FORWARD"
-        for chain in (CHAIN, *([entry] if family == "4" else [])):
-            programs.run(tool, "-w", "-N", chain, backend=changes.backend)
-        _must(programs, changes, tool, "-w", "-F", CHAIN)
-        for rule in rules[family]:
-            _must(programs, changes, tool, "-w", "-A", CHAIN, *rule)
-        jump = (entry, "-j", CHAIN)
-        if programs.run(tool, "-w", "-C", *jump, backend=changes.backend).returncode:
-            _must(programs, changes, tool, "-w", "-I", *jump)
+    for rule in routing_rules(pool):
+        programs.run("ip", "rule", "del", *rule)
+        _must(programs, changes, "ip", "rule", "add", *rule)
+    if "6" not in changes.policies:
+        return  # No ip6tables in this kernel: see `survey`.
+    programs.run("ip6tables", "-w", "-N", CHAIN, backend=changes.backend)
+    _must(programs, changes, "ip6tables", "-w", "-F", CHAIN)
+    for rule in IPV6_RULES:
+        _must(programs, changes, "ip6tables", "-w", "-A", CHAIN, *rule)
+    jump = ("FORWARD", "-j", CHAIN)
+    if programs.run("ip6tables", "-w", "-C", *jump, backend=changes.backend).returncode:
+        _must(programs, changes, "ip6tables", "-w", "-I", *jump)
 
 
 def remove_guard(
@@ -140,6 +136,8 @@ def remove_guard(
                     programs.run(tool, "-w", "-t", table, action, chain, backend=changes.backend)
         policy = changes.policies[family]
         programs.run(tool, "-w", "-P", "FORWARD", policy, backend=changes.backend)
+    for rule in routing_rules(pool):
+        programs.run("ip", "rule", "del", *rule)
     for network in changes.routes:
         programs.run("ip", "route", "del", "unreachable", network)
     for name, value in changes.sysctls.items():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from servicelab.verdict.deadlines import Deadline
 from servicelab.verdict.message import NotProved
 from servicelab.verdict.waiting import eventually
 
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -34,6 +36,24 @@ def processes_below(folder: Path) -> list[ProcessIdentity]:
                 found.append(process_identity(process.pid))
             except psutil.NoSuchProcess:
                 continue
+    return found
+
+
+def container_processes(containers: Path, proc: Path = Path("/proc")) -> list[ProcessIdentity]:
+    """Processes in a cgroup of one of the engine's containers: they outlive a killed shim.
+
+    Args:
+        containers: the engine's folder with one folder for each container, named by its id.
+        proc: where the kernel lists processes.
+    """
+    ids = {path.name for path in containers.iterdir()} if containers.is_dir() else set()
+    found: list[ProcessIdentity] = []
+    for path in proc.glob("[0-9]*/cgroup"):
+        try:
+            if ids.intersection(_CONTAINER_ID.findall(path.read_text())):
+                found.append(process_identity(int(path.parent.name)))
+        except (OSError, psutil.NoSuchProcess):
+            continue  # It ended while we looked.
     return found
 
 
@@ -116,7 +136,18 @@ def delete_links(programs: Programs, names: Iterable[str]) -> None:
         programs.run("ip", "link", "delete", name)
 
 
-def clear_run_folder(layout: Layout, remove: Callable[[Path], None] = shutil.rmtree) -> None:
+def shim_sockets(exec_root: Path) -> list[Path]:
+    """Sockets of killed shims: containerd keeps them in one folder for all that run on a host."""
+    tasks = exec_root / "containerd/daemon/io.containerd.runtime.v2.task"
+    addresses = (path.read_text().strip() for path in tasks.glob("*/*/address"))
+    return [
+        Path(address.removeprefix("unix://"))
+        for address in addresses
+        if address.startswith("unix:///")
+    ]
+
+
+def clear_run_folder(layout: Layout) -> None:
     """Delete sockets, pid file and runtime state of an engine that no longer runs."""
     if layout.run.exists():
-        remove(layout.run)
+        shutil.rmtree(layout.run)

@@ -204,10 +204,14 @@ def dockerd_command(where: Layout, programs: Programs, pool: IPv4Network) -> lis
         f"--exec-root={where.exec_root}",
         f"--pidfile={where.pid_file}",
         "--config-file=/dev/null",
+        "--group=root",
         # Clusters have networks of their own; the default one would only be one more to guard.
         "--bridge=none",
         f"--default-address-pool=base={pool},size={SUBNET_PREFIX}",
         "--storage-driver=overlay2",
+        # No name server out there is asked: in the container that asks, nothing listens here,
+        # so a name that Docker does not know fails at once instead of after a time-out.
+        "--dns=127.0.0.254",
         f"--userland-proxy-path={programs.root / 'usr/sbin/docker-proxy'}",
         f"--init-path={programs.root / 'usr/bin/docker-init'}",
         "--log-level=warn",
@@ -267,17 +271,23 @@ def clear(where: Layout, programs: Programs, state: EngineState | None) -> None:
         InfrastructureError: a process or a mount can't be got rid of.
     """
     known = [owner for owner in (state.dockerd, state.containerd) if owner] if state else []
-    end = leftovers.end
-    if not end(known[:1], signal.SIGTERM, STOPPED, "dockerd"):
-        end(known[:1], signal.SIGKILL, KILLED, "dockerd")
-    for number, deadline in ((signal.SIGTERM, KILLED), (signal.SIGKILL, KILLED)):
-        others = [*known, *leftovers.processes_below(where.run)]
-        if end(others, number, deadline, "containerd and its shims"):
-            break
-    if left := leftovers.processes_below(where.run):
+    if not leftovers.end(known[:1], signal.SIGTERM, STOPPED, "dockerd"):
+        leftovers.end(known[:1], signal.SIGKILL, KILLED, "dockerd")
+
+    def others() -> list[ProcessIdentity]:
+        return [
+            *known,
+            *leftovers.container_processes(where.data / "containers"),
+            *leftovers.processes_below(where.run),
+        ]
+
+    # Containers don't outlive their engine; what a second round finds was forked during the first.
+    for _ in range(2):
+        leftovers.end(others(), signal.SIGKILL, KILLED, "containerd, its shims and containers")
+    if left := [owner for owner in others() if owner.is_alive()]:
         raise InfrastructureError(
             f"process {left[0].pid} of the private engine can't be ended",
-            remedy="see what it is with: ps -fp " + str(left[0].pid),
+            remedy=f"see what it is with: ps -fp {left[0].pid}",
         )
     leftovers.unmount_below(programs, [where.run, where.data])
     if state is not None:
@@ -285,6 +295,8 @@ def clear(where: Layout, programs: Programs, state: EngineState | None) -> None:
         bridges = leftovers.bridges_in(programs, pool)
         leftovers.delete_links(programs, bridges)
         guard.remove_guard(programs, pool, state.changes, bridges)
+    for path in leftovers.shim_sockets(where.exec_root):
+        path.unlink(missing_ok=True)
     leftovers.clear_run_folder(where)
     where.state.unlink(missing_ok=True)
 
