@@ -51,12 +51,14 @@ class EngineStatus:
 
 def find_engine() -> Engine | None:
     """The engine that answers now: an existing Docker first, then a private one that runs."""
+    named = os.environ.get("DOCKER_HOST")
+    if named == layout().host:
+        return find_private()
     existing = existing_engine()
     if existing is not None and not refusal(existing):
         return existing
-    if os.environ.get("DOCKER_HOST"):
-        return None  # The user named an engine: no other one is meant.
-    return find_private()
+    # An engine that the user named is meant, and no other.
+    return None if named else find_private()
 
 
 def ensure_engine(progress: Progress) -> Engine:
@@ -69,7 +71,8 @@ def ensure_engine(progress: Progress) -> Engine:
         return found
     existing = existing_engine()
     refused = refusal(existing) if existing else ""
-    if host := os.environ.get("DOCKER_HOST"):
+    host = os.environ.get("DOCKER_HOST")
+    if host and host != layout().host:
         raise InfrastructureError(
             f"no Docker Engine answers at DOCKER_HOST={host}: {refused or 'no docker client'}",
             remedy="start it, or unset DOCKER_HOST to let servicelab start a private one",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,11 +18,12 @@ from servicelab.engine.layout import Layout
 from servicelab.engine.packages import Programs
 from servicelab.errors import InfrastructureError
 from servicelab.host import ProcessIdentity, process_identity
-from servicelab.verdict.deadlines import Deadline
+from servicelab.verdict import deadlines
 from servicelab.verdict.message import NotProved
 from servicelab.verdict.waiting import eventually
 
 _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+CGROUPS = Path("/sys/fs/cgroup")
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -46,7 +48,7 @@ def container_processes(containers: Path, proc: Path = Path("/proc")) -> list[Pr
         containers: the engine's folder with one folder for each container, named by its id.
         proc: where the kernel lists processes.
     """
-    ids = {path.name for path in containers.iterdir()} if containers.is_dir() else set()
+    ids = container_ids(containers)
     found: list[ProcessIdentity] = []
     for path in proc.glob("[0-9]*/cgroup"):
         try:
@@ -57,9 +59,12 @@ def container_processes(containers: Path, proc: Path = Path("/proc")) -> list[Pr
     return found
 
 
-def end(
-    owners: Iterable[ProcessIdentity], number: signal.Signals, deadline: Deadline, what: str
-) -> bool:
+def container_ids(containers: Path) -> set[str]:
+    """Ids of the engine's containers, by the folders that it keeps of them."""
+    return {path.name for path in containers.iterdir()} if containers.is_dir() else set()
+
+
+def end(owners: Iterable[ProcessIdentity], number: signal.Signals) -> bool:
     """Send a signal to processes and wait until they are gone; whether they are in time."""
     waited_for = [identity for identity in owners if identity.is_alive()]
     for identity in waited_for:
@@ -71,8 +76,8 @@ def end(
         eventually(
             lambda: [identity.pid for identity in waited_for if identity.is_alive()],
             lambda alive: not alive,
-            deadline=deadline,
-            expecting=f"{what} should be gone",
+            deadline=deadlines.current().engine_stopped,
+            expecting="the private engine's processes should be gone",
             every=0.05,
         )
     except NotProved:
@@ -145,6 +150,22 @@ def shim_sockets(exec_root: Path) -> list[Path]:
         for address in addresses
         if address.startswith("unix:///")
     ]
+
+
+def remove_cgroups(ids: Iterable[str], cgroups: Path = CGROUPS) -> None:
+    """Remove the empty control groups of killed containers, which nobody else cleans up.
+
+    Under cgroup v1 each controller has a tree of its own, under v2 there is one.
+    """
+    wanted = frozenset(ids)
+    for parent in [*cgroups.glob("*/docker"), *cgroups.glob("docker")]:
+        for name in wanted:
+            for folder, _, _ in os.walk(parent / name, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)  # noqa: PTH106 - os.walk gives names
+        # Another Docker's containers keep it.
+        with contextlib.suppress(OSError):
+            parent.rmdir()
 
 
 def clear_run_folder(layout: Layout) -> None:

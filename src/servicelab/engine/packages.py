@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from servicelab import debian
 from servicelab.cache import cache_root
 from servicelab.errors import InfrastructureError
@@ -129,9 +131,13 @@ def ensure_programs(progress: Progress) -> Programs:
     Raises:
         InfrastructureError: the packages can't be had.
     """
-    if found := find_programs():
-        return found
     folder = programs_folder()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        return find_programs() or _build_programs(folder, progress)
+
+
+def _build_programs(folder: Path, progress: Progress) -> Programs:
     partial = folder.with_name(f"{folder.name}.partial")
     with progress.step("fetch Docker Engine from Debian packages"):
         debs = [

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import shutil
 import signal
-import socket
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
 
-import psutil
 from filelock import FileLock, Timeout
 
 from servicelab.engine import guard, leftovers
-from servicelab.engine.addresses import SUBNET_PREFIX, choose_pool, host_networks
-from servicelab.engine.engine import ANSWER_TIMEOUT_S, Engine, last_lines
+from servicelab.engine.addresses import choose_pool, host_networks
+from servicelab.engine.daemon import containerd_of, spawn, wait_until_it_answers
+from servicelab.engine.engine import Engine
 from servicelab.engine.layout import Layout, layout
 from servicelab.engine.packages import Programs, ensure_programs, find_programs
 from servicelab.engine.state import EngineState, StartedBy, read_state, write_state
 from servicelab.errors import InfrastructureError
 from servicelab.host import ProcessIdentity, process_identity
 from servicelab.progress import Progress
-from servicelab.verdict import deadlines
-from servicelab.verdict.deadlines import Deadline
-from servicelab.verdict.message import NotProved
-from servicelab.verdict.waiting import eventually
 
-STOPPED = Deadline(
-    "engine_stopped",
-    30,
-    "dockerd and its containerd are gone",
-    "1 s without containers; dockerd gives containers 15 s",
-)
-KILLED = Deadline("engine_killed", 10, "killed processes are gone", "the kernel needs no second")
 # Longer than a first start with its downloads on a slow line.
 LOCK_TIMEOUT_S = 1800.0
 NOT_ROOT = "start it once as root (`servicelab engine start`), or install Docker and join its group"
@@ -164,80 +150,11 @@ def _start(
     guard.apply_guard(programs, pool, state.changes)
     where.exec_root.mkdir(parents=True, exist_ok=True)
     where.data.mkdir(parents=True, exist_ok=True)
-    environment = programs.environment(state.changes.backend)
-    with where.log.open("wb") as log:
-        process = subprocess.Popen(
-            dockerd_command(where, programs, pool),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            # Ctrl-C in the terminal must not reach it.
-            start_new_session=True,
-        )
+    process = spawn(where, programs, pool, state.changes.backend)
     state = replace(state, dockerd=process_identity(process.pid))
     write_state(where.state, state)
-    try:
-        eventually(
-            lambda: (process.poll(), _ping(where)),
-            lambda seen: seen[1],
-            deadline=deadlines.current().engine_started,
-            expecting="the private Docker Engine should answer on its socket",
-            every=0.05,
-            give_up=lambda seen: "dockerd ended" if seen[0] is not None else None,
-            tell=lambda seen: "an answer" if seen[1] else "no answer",
-        )
-    except NotProved:
-        raise InfrastructureError(
-            f"the private Docker Engine did not start: {_last_words(where)}",
-            remedy=f"the whole log is {where.log}",
-        ) from None
-    write_state(where.state, replace(state, containerd=_containerd_of(process.pid)))
-
-
-def dockerd_command(where: Layout, programs: Programs, pool: IPv4Network) -> list[str]:
-    """The daemon's command line: everything of its own, nothing of another Docker's."""
-    return [
-        str(programs.root / "usr/sbin/dockerd"),
-        f"--host={where.host}",
-        f"--data-root={where.data}",
-        f"--exec-root={where.exec_root}",
-        f"--pidfile={where.pid_file}",
-        "--config-file=/dev/null",
-        "--group=root",
-        # Clusters have networks of their own; the default one would only be one more to guard.
-        "--bridge=none",
-        f"--default-address-pool=base={pool},size={SUBNET_PREFIX}",
-        "--storage-driver=overlay2",
-        # No name server out there is asked: in the container that asks, nothing listens here,
-        # so a name that Docker does not know fails at once instead of after a time-out.
-        "--dns=127.0.0.254",
-        f"--userland-proxy-path={programs.root / 'usr/sbin/docker-proxy'}",
-        f"--init-path={programs.root / 'usr/bin/docker-init'}",
-        "--log-level=warn",
-    ]
-
-
-def _ping(where: Layout) -> bool:
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ANSWER_TIMEOUT_S)
-            connection.connect(str(where.socket))
-            connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
-            answer = http.client.HTTPResponse(connection)
-            answer.begin()
-            return answer.status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-
-
-def _containerd_of(pid: int) -> ProcessIdentity | None:
-    try:
-        children = psutil.Process(pid).children()
-        found = next((child.pid for child in children if child.name() == "containerd"), None)
-        return process_identity(found) if found is not None else None
-    except psutil.NoSuchProcess:
-        return None
+    wait_until_it_answers(where, process)
+    write_state(where.state, replace(state, containerd=containerd_of(process.pid)))
 
 
 def _stop(where: Layout, *, force: bool) -> bool:
@@ -271,8 +188,8 @@ def clear(where: Layout, programs: Programs, state: EngineState | None) -> None:
         InfrastructureError: a process or a mount can't be got rid of.
     """
     known = [owner for owner in (state.dockerd, state.containerd) if owner] if state else []
-    if not leftovers.end(known[:1], signal.SIGTERM, STOPPED, "dockerd"):
-        leftovers.end(known[:1], signal.SIGKILL, KILLED, "dockerd")
+    # What still lives after this is killed below.
+    leftovers.end(known[:1], signal.SIGTERM)
 
     def others() -> list[ProcessIdentity]:
         return [
@@ -283,7 +200,7 @@ def clear(where: Layout, programs: Programs, state: EngineState | None) -> None:
 
     # Containers don't outlive their engine; what a second round finds was forked during the first.
     for _ in range(2):
-        leftovers.end(others(), signal.SIGKILL, KILLED, "containerd, its shims and containers")
+        leftovers.end(others(), signal.SIGKILL)
     if left := [owner for owner in others() if owner.is_alive()]:
         raise InfrastructureError(
             f"process {left[0].pid} of the private engine can't be ended",
@@ -295,6 +212,7 @@ def clear(where: Layout, programs: Programs, state: EngineState | None) -> None:
         bridges = leftovers.bridges_in(programs, pool)
         leftovers.delete_links(programs, bridges)
         guard.remove_guard(programs, pool, state.changes, bridges)
+    leftovers.remove_cgroups(leftovers.container_ids(where.data / "containers"))
     for path in leftovers.shim_sockets(where.exec_root):
         path.unlink(missing_ok=True)
     leftovers.clear_run_folder(where)
@@ -306,9 +224,3 @@ def _link_client(where: Layout, programs: Programs) -> None:
     shutil.rmtree(where.bin, ignore_errors=True)
     where.bin.mkdir(parents=True)
     (where.bin / "docker").symlink_to(programs.root / "usr/bin/docker")
-
-
-def _last_words(where: Layout) -> str:
-    if not where.log.exists():
-        return "it wrote no log"
-    return last_lines(where.log.read_text(errors="replace"), 2)

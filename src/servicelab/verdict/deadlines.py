@@ -44,6 +44,12 @@ class Deadlines:
         "a private Docker Engine answers on its socket",
         "3 s on 2 cores; a cold disk and containerd's first start take up to 20 s",
     )
+    engine_stopped: Deadline = Deadline(
+        "engine_stopped",
+        30,
+        "the private Docker Engine's processes are gone",
+        "1 s without containers; dockerd gives containers 15 s",
+    )
     cluster_created: Deadline = Deadline(
         "cluster_created",
         300,
