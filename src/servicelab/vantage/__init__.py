@@ -5,12 +5,15 @@ from __future__ import annotations
 from servicelab.vantage.channel import Channel, ChannelBroken
 from servicelab.vantage.dns import DnsRecord, DnsReply, DnsRequest, ResolveReply, ResolveRequest
 from servicelab.vantage.http import HttpAnswer, HttpReply, HttpRequest
+from servicelab.vantage.nodes import NodeVantage
+from servicelab.vantage.outside import OutsideVantage
 from servicelab.vantage.place import (
     FileReply,
     InterfacesReply,
     InterfacesRequest,
     ReadFileRequest,
 )
+from servicelab.vantage.pods import PodVantage, client_pod_manifest
 from servicelab.vantage.replies import Replies
 from servicelab.vantage.reply import ErrorClass, Reply, SocketAddress
 from servicelab.vantage.request import Request
@@ -31,6 +34,9 @@ __all__ = [
     "HttpRequest",
     "InterfacesReply",
     "InterfacesRequest",
+    "NodeVantage",
+    "OutsideVantage",
+    "PodVantage",
     "ReadFileRequest",
     "Replies",
     "Reply",
@@ -44,4 +50,5 @@ __all__ = [
     "UdpReply",
     "UdpRequest",
     "Vantage",
+    "client_pod_manifest",
 ]

@@ -47,6 +47,30 @@ ChannelFactory = Callable[[], Channel]
 """Opens a channel; raises ChannelBroken if it can't."""
 
 
+class Lines:
+    """Bytes as they come in, handed out line by line."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._whole: list[bytes] = []
+
+    def add(self, data: bytes) -> bytes | None:
+        """Take in some bytes; gives the oldest whole line, without its newline, if there is one.
+
+        A line of many pieces is joined once, when it is whole.
+        """
+        first, *rest = data.split(b"\n")
+        self._pieces.append(first)
+        for piece in rest:
+            self._whole.append(b"".join(self._pieces))
+            self._pieces = [piece]
+        return self.take()
+
+    def take(self) -> bytes | None:
+        """The oldest whole line, None if there is none yet."""
+        return self._whole.pop(0) if self._whole else None
+
+
 class Line:
     """Numbered questions over a channel, so that no answer is taken for another's.
 

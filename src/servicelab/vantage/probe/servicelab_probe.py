@@ -180,6 +180,9 @@ def ask_http(call: Call) -> None:
             first = turn == 0
             try:
                 _send_http(connection, request, path, host, first)
+                # A server that writes header and body apart would else wait 40 ms for our
+                # delayed acknowledgement of the first.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                 response = connection.getresponse()
                 body = response.read(most + 1)
             except http.client.NotConnected as error:
