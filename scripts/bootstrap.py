@@ -116,7 +116,8 @@ def ensure_venv_works() -> None:
     Raises:
         BootstrapError: it is missing and only root could install it.
     """
-    if importlib.util.find_spec("ensurepip") is not None:
+    found = importlib.util.find_spec("ensurepip")
+    if found is not None and found.origin is not None:  # None: a folder that was left empty
         return
     package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
     command = ["apt-get", "install", "-y", "--no-install-recommends", package]
