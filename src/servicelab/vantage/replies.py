@@ -38,9 +38,11 @@ class Replies(Sequence[AnyReply], Generic[AnyReply]):
     def __len__(self) -> int:
         return len(self._replies)
 
+    def __str__(self) -> str:
+        return ", ".join(f"{what}: {times}" for what, times in self.summary().items()) or "none"
+
     def __repr__(self) -> str:
-        met = ", ".join(f"{what}: {times}" for what, times in self.summary().items())
-        return f"<Replies asked from {self.asked_from or '?'}: {met or 'none'}>"
+        return f"<Replies asked from {self.asked_from or '?'}: {self}>"
 
     @property
     def ok(self) -> bool:

@@ -97,6 +97,10 @@ class Reply:
         """The reply in a few words."""
         return f"{self.error}: {self.detail}" if self.error else "ok"
 
+    def __str__(self) -> str:
+        """Who answered, else the outcome; without times, so that equal replies read the same."""
+        return self.pod or self.outcome
+
     def to_json(self) -> dict[str, Any]:
         """The reply with its request, for evidence; `reply_from_json` reads it back."""
         wire: dict[str, Any] = {"request": self.request.to_json(), "ok": self.ok}

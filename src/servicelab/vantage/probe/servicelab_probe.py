@@ -185,6 +185,8 @@ def ask_http(call: Call) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                 response = connection.getresponse()
                 body = response.read(most + 1)
+                if len(body) <= most and response.length:  # read(n) says nothing of a short body
+                    raise http.client.IncompleteRead(body, response.length)
             except http.client.NotConnected as error:
                 raise Failure("closed", f"the server closed before {path}") from error
             except (http.client.RemoteDisconnected, http.client.IncompleteRead) as error:
