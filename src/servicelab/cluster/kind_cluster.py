@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -180,8 +181,6 @@ class Cluster(KindCluster):
         return True
 
     def _make(self, config: dict[str, Any]) -> None:
-        import time
-
         lease = Lease(
             cluster=self.name,
             owner=self._owner,
@@ -313,14 +312,15 @@ class Cluster(KindCluster):
         from servicelab.vantage.nodes import node_vantages
 
         if not self._vantages:
-            self._vantages = node_vantages(self.client, [node.name for node in self.nodes])
+            by_name = node_vantages(self.client.configuration)
+            self._vantages = [by_name[node.name] for node in self.nodes]
         return self._vantages
 
     def outside(self) -> OutsideVantage:
         """A new vantage point beside the cluster, without a route to Pods or Services."""
-        from servicelab.vantage.outside import OutsideVantage
+        from servicelab.vantage.outside import start_outside
 
-        return OutsideVantage.start(self.engine, self.name, image=self.bundle.probe_image)
+        return start_outside(self.engine, self.name, self.bundle.probe_image)
 
     def docker_exec(self, node: str, *argv: str, input: str | None = None) -> str:
         """Run a command in a node's container and return what it printed.

@@ -30,6 +30,17 @@ CONNECT_TIMEOUT = 0.5  # seconds; a lost first packet must not cost the kernel's
 RETRY_PAUSE = 0.05  # seconds between two tries to reach the API server
 WATCH_SECONDS = 300  # how long one watch request lasts before it is asked again
 STOP = threading.Event()
+# First added, then emptied, then filled: right whether or not it was there.
+MASQUERADE = """\
+add table ip servicelab-podnet
+flush table ip servicelab-podnet
+table ip servicelab-podnet {{
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr {pod_cidr} ip daddr != {pod_cidr} masquerade
+  }}
+}}
+"""
 
 
 def say(text: str) -> None:
@@ -52,18 +63,7 @@ def on_host(*argv: str, stdin: str | None = None) -> None:
 
 def masquerade(pod_cidr: str) -> None:
     """Hide Pod addresses from everything that is not a Pod, in a table of our own."""
-    on_host(
-        "nft",
-        "-f",
-        "-",
-        stdin=(
-            "add table ip servicelab-podnet\n"
-            "flush table ip servicelab-podnet\n"
-            "table ip servicelab-podnet { chain postrouting {"
-            " type nat hook postrouting priority srcnat; policy accept;"
-            f" ip saddr {pod_cidr} ip daddr != {pod_cidr} masquerade; }} }}\n"
-        ),
-    )
+    on_host("nft", "-f", "-", stdin=MASQUERADE.format(pod_cidr=pod_cidr))
 
 
 def write_cni(subnet: str) -> None:
