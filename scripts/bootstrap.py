@@ -135,7 +135,11 @@ def ensure_venv_works() -> None:
     say(f"{sys.executable} has no ensurepip: installing Debian's {package}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # The lists of a fresh machine are empty or old; an update is needed only then.
-    if subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, check=False).returncode != 0:
+    first = subprocess.run(
+        command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if first.returncode != 0:
+        say("apt does not find it yet: renewing its package lists")
         run([apt, "update"], env=quiet)
         run(command, env=quiet)
 

@@ -18,6 +18,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SERVICELAB = CHECKOUT / ".venv" / "bin" / "servicelab"
 STOP_SECONDS = 180
 PRODUCTS = (
+    "__pycache__",
     ".mypy_cache",
     ".pytest-kind",
     ".pytest_cache",
@@ -27,7 +28,7 @@ PRODUCTS = (
     "build",
     "dist",
 )
-SOURCES = ("labs", "scripts", "src", "tests")
+SOURCES = ("benchmarks", "labs", "scripts", "src", "tests")
 
 
 class CleanError(Exception):
