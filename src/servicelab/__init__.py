@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from servicelab.verdict import Verdict, claim, consistently, eventually
+    from servicelab.verdict import NotProved, Verdict, claim, consistently, eventually
 
-__all__ = ["Verdict", "__version__", "claim", "consistently", "eventually"]
+__all__ = ["NotProved", "Verdict", "__version__", "claim", "consistently", "eventually"]
 
 __version__ = "0.1.0"
 

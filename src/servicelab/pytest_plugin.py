@@ -1,11 +1,210 @@
-"""The pytest plugin: wiring only."""
+"""The pytest plugin: wiring only.
+
+Loaded in every pytest run of an environment that has servicelab, so it imports little: the rest
+comes in `pytest_configure`, and what needs a cluster only with the fixtures.
+"""
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
+
+from servicelab.errors import UsageError
+
+if TYPE_CHECKING:
+    from servicelab.verdict.measurement import Measurement
+
+_MARKERS = (
+    "claim(id, modes=None, points=1, hint=''): the claim of the lab's claims.toml that it proves",
+    "slow: takes more than a minute; left out by --no-slow",
+)
+_CLUSTER_NAME = "servicelab"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add servicelab's options; those of pytest-kind are its own."""
+    group = parser.getgroup("servicelab", "Kubernetes Services, proven on a real cluster")
+    group.addoption(
+        "--proxy-mode",
+        action="append",
+        type=_modes,
+        metavar="MODE",
+        help="kube-proxy's mode: iptables, nftables, ipvs or all; may be repeated, or a list "
+        "with commas (default: the kind configuration's, else iptables)",
+    )
+    group.addoption(
+        "--images",
+        choices=("auto", "official", "bundle"),
+        default="auto",
+        help="where images come from: pulled from registries (official), built here from source "
+        "packages (bundle), or what this machine can do (auto, the default)",
+    )
+    group.addoption(
+        "--kind-config",
+        metavar="FILE",
+        help="kind configuration of the cluster (default: the ini value kind_config)",
+    )
+    group.addoption(
+        "--claims-json", metavar="FILE", help="write the claim matrix there as JSON too"
+    )
+    group.addoption(
+        "--deadline",
+        action="append",
+        default=[],
+        metavar="NAME=SECONDS",
+        help="change how long one kind of wait may take; may be repeated",
+    )
+    group.addoption(
+        "--deadline-factor",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="multiply all other deadlines, for a slow machine",
+    )
+    group.addoption(
+        "--no-slow",
+        dest="run_slow",
+        action="store_false",
+        default=True,
+        help="skip tests marked slow",
+    )
+    group.addoption(
+        "--run-slow", dest="run_slow", action="store_true", help="run them (the default)"
+    )
+    group.addoption("--refute", metavar="MODULE", help=argparse.SUPPRESS)
+    parser.addini("kind_config", "kind configuration of the cluster, from the root folder")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Give pytest-kind's --cluster-name our default, whichever plugin was loaded first."""
+    early_config.option.cluster_name = _CLUSTER_NAME
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known."""
-    config.addinivalue_line("markers", "claim(id): the claim that this test proves")
-    config.addinivalue_line("markers", "slow: takes more than a minute (left out by --no-slow)")
+    """Check the options, and register what runs the session.
+
+    Raises:
+        pytest.UsageError: an option has a wrong value.
+    """
+    from servicelab.report.recorder import Recorder
+    from servicelab.verdict import deadlines
+    from servicelab.verdict.selection import Selection
+
+    for marker in _MARKERS:
+        config.addinivalue_line("markers", marker)
+    try:
+        _find_kind_config(config)
+        deadlines.use(deadlines.parse(config.option.deadline, factor=config.option.deadline_factor))
+        _load_refuters(config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    selection = Selection(chosen_modes(config), config.option.run_slow)
+    target = config.option.claims_json
+    recorder = Recorder(
+        selection,
+        claims_json=config.invocation_params.dir / target if target else None,
+        refuting=config.option.refute or "",
+    )
+    config.pluginmanager.register(selection, "servicelab-selection")
+    config.pluginmanager.register(recorder, "servicelab-recorder")
+    _register_fixtures(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Read the catalogues before anything starts, xdist's workers included.
+
+    Raises:
+        pytest.UsageError: one of them is wrong.
+    """
+    from servicelab.verdict.selection import catalogues_below
+
+    try:
+        catalogues_below(session.config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture
+def verdict(request: pytest.FixtureRequest) -> Measurement:
+    """What the test measured about its claim; `holds` if it says nothing and passes."""
+    from servicelab.report.recorder import MEASUREMENT
+    from servicelab.verdict.measurement import Measurement
+
+    measured: Measurement = request.node.stash.setdefault(MEASUREMENT, Measurement())
+    return measured
+
+
+def chosen_modes(config: pytest.Config) -> tuple[str, ...]:
+    """The proxy modes of the run, in the order in which they are entered."""
+    from servicelab.verdict.catalogue import MODES
+
+    given = config.option.proxy_mode or [(_configured_mode(config.option.kind_config),)]
+    chosen = {mode for modes in given for mode in modes}
+    return tuple(mode for mode in MODES if mode in chosen)
+
+
+def _modes(value: str) -> tuple[str, ...]:
+    from servicelab.verdict.catalogue import MODES
+
+    given = [mode.strip() for mode in value.split(",")]
+    for mode in given:
+        if mode not in (*MODES, "all"):
+            raise argparse.ArgumentTypeError(
+                f"unknown mode {mode!r} (choose from {', '.join(MODES)}, all)"
+            )
+    return MODES if "all" in given else tuple(given)
+
+
+def _configured_mode(kind_config: str | None) -> str:
+    """The mode that a kind configuration asks for; a broken one is told when it is used."""
+    if not kind_config:
+        return "iptables"
+    import yaml
+
+    from servicelab.verdict.catalogue import MODES
+
+    try:
+        document = yaml.safe_load(Path(kind_config).read_text(encoding="utf-8"))
+        mode = document["networking"]["kubeProxyMode"]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return "iptables"
+    return mode if mode in MODES else "iptables"
+
+
+def _find_kind_config(config: pytest.Config) -> None:
+    given = config.option.kind_config
+    path = config.invocation_params.dir / given if given else None
+    if path is None and (configured := config.getini("kind_config")):
+        path = (config.inipath.parent if config.inipath else config.rootpath) / configured
+    if path is None:
+        return
+    if not path.is_file():
+        raise UsageError(
+            f"there is no kind configuration {path}", remedy="name one with --kind-config"
+        )
+    config.option.kind_config = str(path)
+
+
+def _load_refuters(config: pytest.Config) -> None:
+    if config.option.refute:
+        from servicelab.verdict.refuter import REFUTERS, load_refuters
+
+        config.stash[REFUTERS] = load_refuters(
+            config.option.refute, root=config.invocation_params.dir
+        )
+
+
+def _register_fixtures(config: pytest.Config) -> None:
+    # Only now: what is registered last wins, so `kind_cluster` is ours whatever the load order.
+    try:
+        from servicelab.fixtures import Fixtures
+    except ModuleNotFoundError as error:
+        if error.name != "servicelab.fixtures":
+            raise
+        return
+    config.pluginmanager.register(Fixtures(), "servicelab-fixtures")

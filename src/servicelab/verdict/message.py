@@ -21,6 +21,9 @@ _heading: ContextVar[str] = ContextVar("heading", default="")
 class NotProved(AssertionError):
     """What was expected did not come true in time."""
 
+    # Reports name an exception with its module: `servicelab.NotProved` is enough.
+    __module__ = "servicelab"
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:

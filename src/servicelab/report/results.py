@@ -1,0 +1,195 @@
+"""Results of a run: of each test, and of each claim in each proxy mode."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from servicelab.verdict.catalogue import Catalogue, Claim, Known
+from servicelab.verdict.measurement import difference, unknown
+from servicelab.verdict.outcome import Verdict, combined
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTest:
+    """A test that was selected to run.
+
+    Attributes:
+        nodeid: pytest's name for it.
+        claim: the claim it proves.
+        mode: the proxy mode it runs in.
+    """
+
+    nodeid: str
+    claim: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimTestResult:
+    """What one test found out.
+
+    Attributes:
+        nodeid: pytest's name for it.
+        claim: the claim it proves.
+        mode: the proxy mode it ran in.
+        verdict: its verdict.
+        seen: what it saw, in its own words.
+        message: why it failed, or why it was skipped; may have several lines.
+        differs: how its verdict differs from the known one; "" if it does not.
+        seconds: how long the test took, in seconds.
+        setup_seconds: how long its fixtures took.
+    """
+
+    nodeid: str
+    claim: str
+    mode: str
+    verdict: Verdict
+    seen: str = ""
+    message: str = ""
+    differs: str = ""
+    seconds: float = 0
+    setup_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """What all tests of one claim found out in one proxy mode.
+
+    Attributes:
+        claim: the claim.
+        lab: the lab it belongs to; "" if there is no catalogue.
+        mode: the proxy mode.
+        verdict: as `combined` says.
+        known: the verdict that is known for this mode and version, or None.
+        differs: how the verdict differs from the known one; "" if it does not.
+        unknown: a sentence if no verdict is known; else "".
+        tests: of each test.
+    """
+
+    claim: Claim
+    lab: str
+    mode: str
+    verdict: Verdict
+    known: Known | None
+    differs: str
+    unknown: str
+    tests: Sequence[ClaimTestResult]
+
+    @property
+    def seen(self) -> str:
+        """What was seen, by those tests that have this verdict."""
+        return "; ".join(test.seen for test in self._deciding if test.seen)
+
+    @property
+    def message(self) -> str:
+        """Why it is not proved, or was skipped."""
+        return "\n".join(dict.fromkeys(test.message for test in self._deciding if test.message))
+
+    @property
+    def seconds(self) -> float:
+        """Time of all its tests, without their fixtures, in seconds."""
+        return sum(test.seconds for test in self.tests)
+
+    @property
+    def _deciding(self) -> list[ClaimTestResult]:
+        return [test for test in self.tests if test.verdict is self.verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResults:
+    """The whole run, in the catalogues' order.
+
+    Attributes:
+        claims: each claim in each mode in which it was selected.
+        modes: the proxy modes of the run.
+        without_test: claims of a lab that was run in full, for which there is no test.
+    """
+
+    claims: Sequence[ClaimResult]
+    modes: Sequence[str]
+    without_test: Sequence[Claim] = ()
+
+    @property
+    def differ(self) -> bool:
+        """Does any claim's verdict differ from the known one?"""
+        return any(result.differs for result in self.claims)
+
+
+def combine(
+    planned: Iterable[PlannedTest],
+    done: Iterable[ClaimTestResult],
+    catalogues: Sequence[Catalogue],
+    *,
+    modes: Sequence[str],
+    kubernetes_version: str,
+    without_test: Iterable[str] = (),
+    not_run: str = "not run: the session ended before",
+) -> RunResults:
+    """Put the results of all tests together, claim by claim.
+
+    Args:
+        planned: tests that were selected; those without a result count as skipped.
+        done: tests that have one.
+        catalogues: of the labs.
+        modes: the proxy modes of the run.
+        kubernetes_version: of the cluster.
+        without_test: ids of claims for which no test was found.
+        not_run: why planned tests have no result.
+    """
+    finished = {test.nodeid: test for test in done}
+    for plan in planned:
+        finished.setdefault(
+            plan.nodeid,
+            ClaimTestResult(plan.nodeid, plan.claim, plan.mode, Verdict.SKIPPED, message=not_run),
+        )
+    tests: dict[tuple[str, str], list[ClaimTestResult]] = defaultdict(list)
+    for test in sorted(finished.values(), key=lambda test: test.nodeid):
+        tests[test.claim, test.mode].append(test)
+    known = {id_: (lab, claim) for lab in catalogues for id_, claim in lab.claims.items()}
+    results = [
+        _claim_result(
+            known[id_][1] if id_ in known else Claim(id_, ""),
+            known[id_][0].lab if id_ in known else "",
+            mode,
+            of_claim,
+            kubernetes_version,
+        )
+        for (id_, mode), of_claim in tests.items()
+    ]
+    ids = [*known, *sorted({result.claim.id for result in results} - set(known))]
+    results.sort(key=lambda result: (ids.index(result.claim.id), _mode_rank(modes, result.mode)))
+    missing = [known[id_][1] for id_ in ids if id_ in set(without_test)]
+    return RunResults(results, tuple(modes), missing)
+
+
+def _claim_result(
+    claim: Claim,
+    lab: str,
+    mode: str,
+    tests: Sequence[ClaimTestResult],
+    kubernetes_version: str,
+) -> ClaimResult:
+    verdict = combined(test.verdict for test in tests)
+    seen = "; ".join(test.seen for test in tests if test.seen and test.verdict is verdict)
+    said = [test.differs for test in tests if test.differs]
+    differs = difference(claim, verdict, seen, mode=mode, kubernetes_version=kubernetes_version)
+    return ClaimResult(
+        claim=claim,
+        lab=lab,
+        mode=mode,
+        verdict=verdict,
+        known=claim.known_for(mode, kubernetes_version),
+        differs=differs or "; ".join(said),
+        unknown=(
+            unknown(claim, mode=mode, kubernetes_version=kubernetes_version)
+            if verdict.is_measured
+            else ""
+        ),
+        tests=tests,
+    )
+
+
+def _mode_rank(modes: Sequence[str], mode: str) -> int:
+    return modes.index(mode) if mode in modes else len(modes)

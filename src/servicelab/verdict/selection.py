@@ -1,0 +1,152 @@
+"""Which tests run: claims by proxy modes, in an order that enters each mode once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from servicelab.errors import UsageError
+from servicelab.verdict.catalogue import FILE_NAME, Catalogue, catalogue_above, read_catalogue
+from servicelab.verdict.claims import ClaimMark, claim_of
+from servicelab.verdict.refuter import REFUTERS
+
+SLOW = "slow: left out by --no-slow"
+NO_REFUTER = "no refuter: nothing shows that this test can fail"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimTest:
+    """What a claim's test stands for.
+
+    Attributes:
+        mark: its marker.
+        catalogue: of its lab; None if there is no claims.toml above it.
+        mode: the proxy mode it runs in.
+        alone: is it the only test of its claim?
+    """
+
+    mark: ClaimMark
+    catalogue: Catalogue | None
+    mode: str
+    alone: bool
+
+
+#: Which claim a collected test proves; only claims' tests have it.
+CLAIM_TEST = pytest.StashKey[ClaimTest]()
+
+
+@dataclass(eq=False)
+class Selection:
+    """Generates each claim's test in the chosen modes, and puts all in order.
+
+    Attributes:
+        modes: the proxy modes of the run.
+        run_slow: are tests marked `slow` to be run?
+        found: how many tests each claim has, by catalogue and id.
+    """
+
+    modes: Sequence[str]
+    run_slow: bool = True
+    found: Counter[tuple[Path | None, str]] = field(default_factory=Counter)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run whatever uses the proxy mode in each chosen one."""
+        test = metafunc.definition
+        try:
+            mark = claim_of(test)
+            catalogue = catalogue_above(test.path, root=test.config.rootpath)
+            if mark:
+                _check(test, mark, catalogue)
+        except UsageError as error:
+            pytest.fail(str(error), pytrace=False)
+        if mark:
+            self.found[catalogue.path if catalogue else None, mark.id] += 1
+        if "proxy_mode" in metafunc.fixturenames:
+            metafunc.parametrize("proxy_mode", list(self.modes), indirect=True, scope="session")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Leave out claims that are not for a mode, and enter each mode once."""
+        refuters = config.stash.get(REFUTERS, None)
+        kept: list[pytest.Item] = []
+        for item in items:
+            mark = claim_of(item)
+            if mark and not self._take_in(item, mark):
+                continue
+            if mark and refuters is not None and mark.id not in refuters:
+                item.add_marker(pytest.mark.skip(reason=NO_REFUTER))
+            if not self.run_slow and item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason=SLOW))
+            kept.append(item)
+        # Tests without a mode come first: they may not need a cluster at all.
+        items[:] = sorted(kept, key=self._rank)
+
+    def without_test(self, config: pytest.Config) -> list[str]:
+        """Claims without a test, of labs whose tests have all been collected."""
+        if any(config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "deselect")):
+            return []
+        claimed = {id_ for _, id_ in self.found}
+        return [
+            id_
+            for catalogue in catalogues_below(config)
+            for id_, claim in catalogue.claims.items()
+            if id_ not in claimed and set(claim.modes) & set(self.modes)
+        ]
+
+    def _take_in(self, item: pytest.Item, mark: ClaimMark) -> bool:
+        mode = mode_of(item)
+        catalogue = catalogue_above(item.path, root=item.config.rootpath)
+        claim = catalogue.claims.get(mark.id) if catalogue else None
+        if (claim and mode not in claim.modes) or (mark.modes and mode not in mark.modes):
+            return False
+        alone = self.found[catalogue.path if catalogue else None, mark.id] == 1
+        item.stash[CLAIM_TEST] = ClaimTest(mark, catalogue, mode, alone)
+        item.user_properties += [("claim", mark.id), ("proxy_mode", mode)]
+        return True
+
+    def _rank(self, item: pytest.Item) -> int:
+        mode = mode_of(item)
+        return self.modes.index(mode) + 1 if mode in self.modes else 0
+
+
+def mode_of(item: pytest.Item) -> str:
+    """The proxy mode a test runs in; "" if it does not depend on one."""
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.params.get("proxy_mode", "")) if callspec else ""
+
+
+def catalogues_below(config: pytest.Config) -> list[Catalogue]:
+    """The catalogues of the labs that the command line names in full.
+
+    A folder named there is a lab itself, or holds labs, or holds the folder labs/.
+
+    Raises:
+        UsageError: one of them is wrong.
+    """
+    found: dict[Path, None] = {}
+    for argument in config.args:
+        folder = (config.invocation_params.dir / argument.partition("::")[0]).absolute()
+        if not folder.is_dir() or "::" in argument:
+            continue
+        for pattern in (FILE_NAME, f"*/{FILE_NAME}", f"labs/*/{FILE_NAME}"):
+            found |= dict.fromkeys(sorted(folder.glob(pattern)))
+    return [read_catalogue(path) for path in found]
+
+
+def _check(test: pytest.Item, mark: ClaimMark, catalogue: Catalogue | None) -> None:
+    if catalogue and mark.id not in catalogue.claims:
+        raise UsageError(
+            f"{test.nodeid} proves {mark.id}, which {catalogue.path} does not list",
+            remedy=f"add [{mark.id}] there, or mend the marker",
+        )
+    if "proxy_mode" not in getattr(test, "fixturenames", ()):
+        raise UsageError(
+            f"{test.nodeid} proves {mark.id} without asking a cluster",
+            remedy="use the fixture `lab`, `cluster` or `proxy_mode`",
+        )
