@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from servicelab.engine.engine import Engine, existing_engine, refusal
 from servicelab.engine.layout import layout
@@ -48,6 +49,28 @@ class EngineStatus:
     containers: int
     refused: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "kind": self.engine.kind if self.engine else None,
+            "host": self.engine.host if self.engine else None,
+            "docker": str(self.engine.docker_binary) if self.engine else None,
+            "version": self.version,
+            "containers": self.containers,
+            "started_by": self.started_by,
+            "refused": self.refused,
+        }
+
+    def __str__(self) -> str:
+        if self.engine is None:
+            return f"none ({self.refused})" if self.refused else "none"
+        host = self.engine.host or "its default socket"
+        by = {"user": ", until it is stopped", "run": ", while it is used", None: ""}
+        return (
+            f"{self.engine.kind} Docker {self.version} at {host}, "
+            f"{self.containers} containers{by[self.started_by]}"
+        )
+
 
 def find_engine() -> Engine | None:
     """The engine that answers now: an existing Docker first, then a private one that runs."""
@@ -67,8 +90,12 @@ def ensure_engine(progress: Progress) -> Engine:
     Raises:
         InfrastructureError: none answers and none can be started.
     """
-    if found := find_engine():
+    found = find_engine()
+    if found is not None and (found.kind == "existing" or os.geteuid() != 0):
         return found
+    if found is not None:
+        # So that no other run stops it under this one.
+        return start_private(progress, started_by="run")
     existing = existing_engine()
     refused = refusal(existing) if existing else ""
     host = os.environ.get("DOCKER_HOST")
@@ -90,8 +117,9 @@ def status() -> EngineStatus:
     existing = existing_engine()
     refused = refusal(existing) if existing else ""
     state = read_state(layout().state)
-    started_by = state.started_by if state is not None and state.is_alive else None
     engine = find_engine()
+    private = engine is not None and engine.kind == "private"
+    started_by = state.started_by if state is not None and private else None
     if engine is None:
         return EngineStatus(None, started_by, "", 0, refused)
     answer = engine.docker("info", "--format", "{{.ServerVersion}} {{.Containers}}").split()

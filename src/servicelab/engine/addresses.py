@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from collections.abc import Sequence
+from ipaddress import IPv4Network
 
 from servicelab.engine.packages import Programs
 from servicelab.errors import InfrastructureError
@@ -24,6 +24,8 @@ SUBNET_PREFIX = 24
 # range is guarded up to kubeadm's default /12.
 SERVICE_RANGE = IPv4Network("10.96.0.0/12")
 POD_RANGE = IPv4Network("10.244.0.0/16")
+
+_NOBODYS = frozenset({"unreachable", "blackhole", "prohibit", "broadcast", "multicast"})
 
 
 def choose_pool(
@@ -53,11 +55,8 @@ def choose_pool(
     )
 
 
-def host_networks(programs: Programs, *, without_links: Iterable[str] = ()) -> list[IPv4Network]:
+def host_networks(programs: Programs) -> list[IPv4Network]:
     """The IPv4 networks the host has routes for, the default route left out.
-
-    Args:
-        without_links: interfaces whose routes don't count (the engine's own bridges).
 
     Raises:
         InfrastructureError: the routes can't be listed.
@@ -65,19 +64,14 @@ def host_networks(programs: Programs, *, without_links: Iterable[str] = ()) -> l
     listed = programs.run("ip", "-4", "-json", "route", "show", "table", "all")
     if listed.returncode:
         raise InfrastructureError(f"`ip route` failed: {listed.stderr.strip()}")
-    return parse_routes(listed.stdout, without_links=without_links)
+    return parse_routes(listed.stdout)
 
 
-def parse_routes(text: str, *, without_links: Iterable[str] = ()) -> list[IPv4Network]:
+def parse_routes(text: str) -> list[IPv4Network]:
     """Networks in the output of `ip -json route`; unreachable ones are nobody's, so not taken."""
-    ours = frozenset(without_links)
     networks: list[IPv4Network] = []
     for route in json.loads(text or "[]"):
-        if route.get("dst", "default") == "default" or route.get("dev") in ours:
-            continue
-        if route.get("type") in {"unreachable", "blackhole", "prohibit", "broadcast", "multicast"}:
-            continue
-        network: IPv4Network | IPv6Network = ip_network(route["dst"], strict=False)
-        if isinstance(network, IPv4Network):
-            networks.append(network)
+        destination = route.get("dst", "default")
+        if destination != "default" and route.get("type", "unicast") not in _NOBODYS:
+            networks.append(IPv4Network(destination, strict=False))
     return networks

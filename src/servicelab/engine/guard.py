@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from servicelab.engine.addresses import POD_RANGE, SERVICE_RANGE
+from servicelab.engine.addresses import CANDIDATE_POOLS, POD_RANGE, SERVICE_RANGE
 from servicelab.engine.packages import Programs
 from servicelab.engine.state import HostChanges
 from servicelab.errors import InfrastructureError
@@ -52,7 +52,11 @@ def routing_rules(pool: IPv4Network) -> list[Rule]:
         inside = ("from", str(source), "to", str(pool), "lookup", "main")
         outside = ("from", str(source), "prohibit")
         rules += [inside, outside]
-    return [("pref", str(FIRST_PREFERENCE + n), *rule) for n, rule in enumerate(rules)]
+    # Each pool has its own, so that two engines (of two caches) don't take each other's away.
+    first = FIRST_PREFERENCE + 10 * (
+        CANDIDATE_POOLS.index(pool) if pool in CANDIDATE_POOLS else len(CANDIDATE_POOLS)
+    )
+    return [("pref", str(first + n), *rule) for n, rule in enumerate(rules)]
 
 
 def survey(programs: Programs) -> HostChanges:
@@ -109,11 +113,21 @@ def apply_guard(programs: Programs, pool: IPv4Network, changes: HostChanges) -> 
 
 
 def remove_guard(
-    programs: Programs, pool: IPv4Network, changes: HostChanges, bridges: Iterable[str]
+    programs: Programs,
+    pool: IPv4Network,
+    changes: HostChanges,
+    bridges: Iterable[str],
+    *,
+    shared: bool = False,
 ) -> None:
     """Take away the guard and what Docker left: its rules, chains, FORWARD policy, sysctls.
 
-    Chains that were there before the start stay, with the rules that are not about `bridges`.
+    Args:
+        programs: where ip and iptables are.
+        pool: the addresses that were guarded.
+        changes: what the start changed; chains that were there before it stay.
+        bridges: the engine's own bridges.
+        shared: another dockerd runs on this host, so what two engines share stays for it.
     """
     gone = frozenset(bridges)
     before = frozenset(changes.chains)
@@ -122,27 +136,34 @@ def remove_guard(
             continue
         for table in ("filter", "nat"):
             listed = programs.run(tool, "-t", table, "-S", backend=changes.backend).stdout
-            chains = [
-                words[1]
-                for line in listed.splitlines()
-                if (words := line.split())[:1] == ["-N"]
-                and (words[1] == CHAIN or words[1].startswith("DOCKER"))
-                and f"{family}/{table}/{words[1]}" not in before
-            ]
-            for rule in leftover_rules(listed.splitlines(), frozenset(chains), gone, pool):
+            chains = frozenset(
+                name
+                for name in made_chains(listed.splitlines())
+                if not shared and f"{family}/{table}/{name}" not in before
+            )
+            for rule in leftover_rules(listed.splitlines(), chains, gone, pool):
                 programs.run(tool, "-w", "-t", table, "-D", *rule, backend=changes.backend)
             for action in ("-F", "-X"):
                 for chain in chains:
                     programs.run(tool, "-w", "-t", table, action, chain, backend=changes.backend)
-        policy = changes.policies[family]
-        programs.run(tool, "-w", "-P", "FORWARD", policy, backend=changes.backend)
+        if not shared:
+            policy = changes.policies[family]
+            programs.run(tool, "-w", "-P", "FORWARD", policy, backend=changes.backend)
     for rule in routing_rules(pool):
         programs.run("ip", "rule", "del", *rule)
+    if shared:
+        return
     for network in changes.routes:
         programs.run("ip", "route", "del", "unreachable", network)
     for name, value in changes.sysctls.items():
         if _read_sysctl(name) not in {None, value}:
             (Path("/proc/sys") / name).write_text(value)
+
+
+def made_chains(listing: Iterable[str]) -> list[str]:
+    """The guard's and Docker's chains in the output of `iptables -S`."""
+    names = [words[1] for line in listing if (words := line.split())[:1] == ["-N"]]
+    return [name for name in names if name == CHAIN or name.startswith("DOCKER")]
 
 
 def leftover_rules(

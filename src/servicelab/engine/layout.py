@@ -43,6 +43,16 @@ class Layout:
         return f"unix://{self.socket}"
 
     @property
+    def pool(self) -> Path:
+        """The addresses of the last start, kept so that networks keep theirs."""
+        return self.data.parent / "pool"
+
+    @property
+    def users(self) -> Path:
+        """One file for each process that uses the engine."""
+        return self.lock.parent / "users"
+
+    @property
     def exec_root(self) -> Path:
         return self.run / "exec"
 

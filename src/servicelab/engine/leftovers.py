@@ -59,6 +59,14 @@ def container_processes(containers: Path, proc: Path = Path("/proc")) -> list[Pr
     return found
 
 
+def another_dockerd() -> bool:
+    """Whether a Docker daemon runs on this host; to be asked when the private one is gone."""
+    return any(
+        process.info["name"] == "dockerd" and process.info["status"] != psutil.STATUS_ZOMBIE
+        for process in psutil.process_iter(["name", "status"])
+    )
+
+
 def container_ids(containers: Path) -> set[str]:
     """Ids of the engine's containers, by the folders that it keeps of them."""
     return {path.name for path in containers.iterdir()} if containers.is_dir() else set()

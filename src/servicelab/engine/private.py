@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 
 from filelock import FileLock, Timeout
 
-from servicelab.engine import guard, leftovers
+from servicelab.engine import guard, leftovers, users
 from servicelab.engine.addresses import choose_pool, host_networks
 from servicelab.engine.daemon import containerd_of, spawn, wait_until_it_answers
 from servicelab.engine.engine import Engine
@@ -55,7 +55,8 @@ def start_private(progress: Progress, *, started_by: StartedBy = "user") -> Engi
 
     Args:
         progress: where the steps are reported.
-        started_by: "user" keeps it until it is stopped; "run" lets `stop_if_unused` stop it.
+        started_by: "user" keeps it until it is stopped; "run" lets `stop_if_unused` stop it
+            when this process and all others that asked for it are through.
 
     Raises:
         InfrastructureError: not root, no packages to be had, or dockerd does not start.
@@ -64,6 +65,8 @@ def start_private(progress: Progress, *, started_by: StartedBy = "user") -> Engi
         raise InfrastructureError("the private Docker Engine needs root", remedy=NOT_ROOT)
     where = layout()
     with locked(where):
+        if started_by == "run":
+            users.register(where.users)
         state = read_state(where.state)
         engine = private_engine(where)
         if state is not None and state.is_alive and engine.answers():
@@ -76,7 +79,7 @@ def start_private(progress: Progress, *, started_by: StartedBy = "user") -> Engi
                 clear(where, programs, state)
             _link_client(where, programs)
             try:
-                _start(where, programs, started_by, state)
+                _start(where, programs, started_by)
             except BaseException:
                 clear(where, programs, read_state(where.state))
                 raise
@@ -107,13 +110,17 @@ def stop_private(*, force: bool = False) -> bool:
 
 
 def stop_if_unused(engine: Engine) -> bool:
-    """Stop the private engine if a run started it and no container is left in it."""
+    """Stop the private engine if a run started it, and nobody needs it any more.
+
+    That is: no container is left in it, and no other live process has asked for it.
+    """
     where = layout()
     if engine.kind != "private" or os.geteuid() != 0:
         return False
     with locked(where):
+        users.release(where.users)
         state = read_state(where.state)
-        if state is None or state.started_by != "run":
+        if state is None or state.started_by != "run" or users.live_users(where.users):
             return False
         if state.is_alive and engine.answers() and engine.docker("ps", "-aq").split():
             return False
@@ -139,11 +146,13 @@ def locked(where: Layout) -> Iterator[None]:
         ) from None
 
 
-def _start(
-    where: Layout, programs: Programs, started_by: StartedBy, before: EngineState | None
-) -> None:
-    preferred = IPv4Network(before.pool) if before else None
-    pool = choose_pool(host_networks(programs), preferred=preferred)
+def _start(where: Layout, programs: Programs, started_by: StartedBy) -> None:
+    before = IPv4Network(where.pool.read_text()) if where.pool.exists() else None
+    pool = choose_pool(host_networks(programs), preferred=before)
+    if pool != before:
+        # Networks of earlier clusters have addresses that the host uses now.
+        shutil.rmtree(where.data / "network", ignore_errors=True)
+        where.pool.write_text(str(pool))
     state = EngineState(str(pool), started_by, guard.survey(programs))
     # Written before the first change, so that a crash in between can be undone.
     write_state(where.state, state)
@@ -211,7 +220,8 @@ def clear(where: Layout, programs: Programs, state: EngineState | None) -> None:
         pool = IPv4Network(state.pool)
         bridges = leftovers.bridges_in(programs, pool)
         leftovers.delete_links(programs, bridges)
-        guard.remove_guard(programs, pool, state.changes, bridges)
+        shared = leftovers.another_dockerd()
+        guard.remove_guard(programs, pool, state.changes, bridges, shared=shared)
     leftovers.remove_cgroups(leftovers.container_ids(where.data / "containers"))
     for path in leftovers.shim_sockets(where.exec_root):
         path.unlink(missing_ok=True)
