@@ -14,7 +14,8 @@ import yaml
 
 from benchmarks.figures import Figure, write
 from servicelab.cluster import Cluster
-from servicelab.cluster.kind_cluster import DEFAULT_NODES
+from servicelab.content import default_kind_config
+from servicelab.cluster.config import read_config
 from servicelab.cluster.readiness import prove_ready, start_probes
 from servicelab.progress import Progress
 
@@ -24,12 +25,9 @@ class PlainCluster(Cluster):
 
     def _run_kind_create(self, config: object) -> None:
         file = self.path / "plain.yaml"
-        document = {
-            "kind": "Cluster",
-            "apiVersion": "kind.x-k8s.io/v1alpha4",
-            "nodes": list(DEFAULT_NODES),
-            "kubeadmConfigPatches": ["kind: KubeletConfiguration\nfailCgroupV1: false\n"],
-        }
+        document = read_config(default_kind_config())
+        # Not a choice of ours: without it no kubelet starts under cgroup v1.
+        document["kubeadmConfigPatches"] = ["kind: KubeletConfiguration\nfailCgroupV1: false\n"]
         file.write_text(yaml.safe_dump(document))
         subprocess.run(
             [

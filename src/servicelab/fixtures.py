@@ -40,6 +40,7 @@ def cluster_of_session(config: pytest.Config) -> Cluster:
         config.getoption("cluster_name", "servicelab"),
         path("kubeconfig"),
         image=config.getoption("kind_image", None),
+        mode=first_mode(config),
         kind_path=path("kind_bin"),
         kubectl_path=path("kind_kubectl_bin"),
         images=config.getoption("images", "auto"),
@@ -47,6 +48,21 @@ def cluster_of_session(config: pytest.Config) -> Cluster:
         keep=bool(config.getoption("keep_cluster", False)),
         progress=Progress(),
     )
+
+
+def first_mode(config: pytest.Config) -> ProxyMode:
+    """The proxy mode that a new cluster is made in: the first of the session's that can run."""
+    from servicelab.pytest_plugin import chosen_modes
+
+    modes: list[ProxyMode] = [mode for mode in chosen_modes(config) if not missing_in_kernel(mode)]
+    return modes[0] if modes else "iptables"
+
+
+def missing_in_kernel(mode: str) -> str:
+    """Why kube-proxy can't run in a mode on this kernel; "" if nothing is known to be missing."""
+    if mode == "ipvs" and not Path("/proc/net/ip_vs").exists():
+        return "the kernel has no ip_vs: /proc/net/ip_vs does not exist"
+    return ""
 
 
 class Fixtures:
@@ -63,16 +79,31 @@ class Fixtures:
     ) -> Iterator[Cluster]:
         """A cluster that is ready; the one that was kept, if there is one of that name."""
         from servicelab.cluster import cluster_lock, reap
-        from servicelab.modes import modes_of_session
+        from servicelab.verdict.run_facts import run_facts
 
         cluster = cluster_of_session(pytestconfig)
         chosen = pytestconfig.getoption("kind_config", None)
-        cluster.mode = modes_of_session(pytestconfig)[0]
         with cluster_lock(cluster.name):
             reap(cluster.engine)
             cluster.create(Path(chosen) if chosen else kind_config)
+        run_facts(pytestconfig).learn(
+            kubernetes_version=cluster.kubernetes_version,
+            cluster=cluster.name,
+            nodes=len(cluster.nodes),
+            engine=f"{cluster.engine.kind} Docker Engine",
+            images=f"{cluster.bundle.source}: {cluster.bundle.reason}",
+        )
         yield cluster
         cluster.close()
+
+    @pytest.fixture(scope="session")
+    def proxy_mode(self, request: pytest.FixtureRequest, kind_cluster: Cluster) -> str:
+        """The proxy mode under test; each one that the session asks for is entered once."""
+        mode: ProxyMode = request.param
+        if reason := missing_in_kernel(mode):
+            pytest.skip(reason)
+        kind_cluster.switch_mode(mode)
+        return mode
 
     @pytest.fixture(scope="session")
     def cluster(self, kind_cluster: Cluster, proxy_mode: str) -> Cluster:

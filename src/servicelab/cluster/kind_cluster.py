@@ -23,6 +23,7 @@ from servicelab.cluster.config import ProxyMode, read_config, render_config, wri
 from servicelab.cluster.creation import run_kind
 from servicelab.cluster.lease import Lease, cluster_folder, read_lease
 from servicelab.cluster.node import Node, nodes_of
+from servicelab.content import default_kind_config
 from servicelab.engine import Engine, ensure_engine
 from servicelab.errors import InfrastructureError, UsageError
 from servicelab.host import ProcessIdentity, process_identity
@@ -33,11 +34,8 @@ if TYPE_CHECKING:
 
     from servicelab.vantage import NodeVantage, OutsideVantage
 
-#: The packaged configuration: one control plane, two workers.
-DEFAULT_NODES = ({"role": "control-plane"}, {"role": "worker"}, {"role": "worker"})
 
-
-class Cluster(KindCluster):
+class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no types
     """A kind cluster that servicelab made.
 
     Code written for pytest-kind runs on it unchanged; nothing is downloaded, and nothing is
@@ -138,7 +136,7 @@ class Cluster(KindCluster):
             UsageError: the name belongs to a cluster of somebody else, or the file can't be used.
             InfrastructureError: the cluster could not be made or did not become ready.
         """
-        config = read_config(Path(config_file)) if config_file else {"nodes": list(DEFAULT_NODES)}
+        config = read_config(Path(config_file) if config_file else default_kind_config())
         if not self._adopt():
             self._make(config)
 

@@ -88,7 +88,7 @@ def switch(cluster: Cluster, mode: ProxyMode) -> None:
 def mode_seen(cluster: Cluster, vantage: NodeVantage) -> ModeSeen:
     """Ask one node's kube-proxy for its mode, and its kernel for the rules it holds."""
     reply = vantage.get(MODE_URL, timeout=1.0)
-    reported = reply.body.strip() if reply.status == 200 else ""
+    reported = reply.text.strip() if reply.status == 200 else ""
     return ModeSeen(vantage.name, reported, rules_in_kernel(cluster, vantage.name))
 
 

@@ -95,7 +95,7 @@ def prove_ready(cluster: Cluster) -> list[NodeProof]:
 def ask_from(vantage: NodeVantage) -> NodeProof:
     """Ask the cluster DNS for the `kubernetes` Service, then that Service, from one node."""
     answer = vantage.dns(KUBERNETES_NAME, server=CLUSTER_DNS, timeout=ANSWER_SECONDS)
-    dns = "" if answer.addresses else str(answer.error or answer.rcode)
+    dns = "" if answer.addresses else answer.detail or str(answer.error or answer.rcode)
     address = answer.addresses[0] if answer.addresses else KUBERNETES_ADDRESS
     service = vantage.tcp(address, 443, timeout=ANSWER_SECONDS)
     return NodeProof(vantage.name, str(service.error or ""), dns)
