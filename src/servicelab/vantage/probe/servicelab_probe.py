@@ -282,6 +282,8 @@ def ask_dns(call: Call) -> None:
             with contextlib.suppress(dns.exception.SyntaxError):
                 name = dns.reversename.from_address(name)
         query = dns.message.make_query(name, request.get("rdtype", "A"))
+    except dns.rdatatype.UnknownRdatatype as error:
+        raise Failure("other", f"{request['rdtype']!a} is no record type") from error
     except dns.exception.DNSException as error:
         raise Failure("name", f"{name!a}: {type(error).__name__} {error}") from error
     query.use_edns(0 if request.get("edns") else False)
@@ -566,6 +568,7 @@ def idle() -> int:
     """Wait for SIGTERM or SIGINT; bury the processes that others leave to process 1."""
     awaited = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
+    print("idle", flush=True)
     while signal.sigwait(awaited) == signal.SIGCHLD:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
