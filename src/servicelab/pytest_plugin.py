@@ -15,6 +15,7 @@ import pytest
 from servicelab.errors import UsageError
 
 if TYPE_CHECKING:
+    from servicelab.verdict.deadlines import Deadlines
     from servicelab.verdict.measurement import Measurement
 
 _MARKERS = (
@@ -98,10 +99,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     try:
         _find_kind_config(config)
-        deadlines.use(deadlines.parse(config.option.deadline, factor=config.option.deadline_factor))
+        wanted = deadlines.parse(config.option.deadline, factor=config.option.deadline_factor)
         _load_refuters(config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
+    before = deadlines.use(wanted)
+    config.add_cleanup(lambda: _put_back(before))
     selection = Selection(chosen_modes(config), config.option.run_slow)
     target = config.option.claims_json
     recorder = Recorder(
@@ -121,10 +124,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     Raises:
         pytest.UsageError: one of them is wrong.
     """
-    from servicelab.verdict.selection import catalogues_below
+    from servicelab.verdict.selection import check_catalogues
 
     try:
-        catalogues_below(session.config)
+        check_catalogues(session.config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -188,6 +191,12 @@ def _find_kind_config(config: pytest.Config) -> None:
             f"there is no kind configuration {path}", remedy="name one with --kind-config"
         )
     config.option.kind_config = str(path)
+
+
+def _put_back(before: Deadlines) -> None:
+    from servicelab.verdict import deadlines
+
+    deadlines.use(before)
 
 
 def _load_refuters(config: pytest.Config) -> None:

@@ -27,12 +27,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from servicelab import __version__
-from servicelab.report.results import ClaimResult, RunResults
+from servicelab.report.results import ClaimResult, ClaimTestResult, RunResults
 from servicelab.verdict.catalogue import Known
 from servicelab.verdict.refuter import Refuter
 
@@ -89,15 +88,20 @@ def _claim(result: ClaimResult, refuters: Mapping[str, Refuter] | None) -> dict[
     if refuters is not None:
         refuter = refuters.get(result.claim.id)
         entry["refuter"] = {"expects": refuter.expects, "why": refuter.why} if refuter else None
-    entry["tests"] = [
-        {
-            key: str(value) if key == "verdict" else value
-            for key, value in asdict(test).items()
-            if key not in ("claim", "mode")
-        }
-        for test in result.tests
-    ]
+    entry["tests"] = [_test(test) for test in result.tests]
     return entry
+
+
+def _test(result: ClaimTestResult) -> dict[str, Any]:
+    return {
+        "nodeid": result.nodeid,
+        "verdict": str(result.verdict),
+        "seen": result.seen,
+        "message": result.message,
+        "differs": result.differs,
+        "seconds": round(result.seconds, 3),
+        "setup_seconds": round(result.setup_seconds, 3),
+    }
 
 
 def _known(known: Known | None) -> dict[str, Any] | None:

@@ -66,7 +66,9 @@ class Recorder:
         for item in session.items:
             self.uses_cluster |= "kind_cluster" in getattr(item, "fixturenames", ())
             if test := item.stash.get(CLAIM_TEST, None):
-                self.planned[item.nodeid] = PlannedTest(item.nodeid, test.mark.id, test.mode)
+                self.planned[item.nodeid] = PlannedTest(
+                    item.nodeid, test.mark.id, test.mode, test.of
+                )
         self.without_test = self.selection.without_test(session.config)
 
     @pytest.hookimpl(wrapper=True)
@@ -262,7 +264,7 @@ def _difference(test: ClaimTest, measured: Measurement, version: str) -> str:
     claim = test.catalogue.claims[test.mark.id] if test.catalogue else Claim(test.mark.id, "")
     # One of several tests may prove a part without a word: the claim's verdict is judged at the
     # end, when all of them have run.
-    if not measured.said and not test.alone:
+    if not measured.said and test.of > 1:
         return ""
     return difference(
         claim, measured.verdict, measured.seen, mode=test.mode, kubernetes_version=version

@@ -19,11 +19,13 @@ class PlannedTest:
         nodeid: pytest's name for it.
         claim: the claim it proves.
         mode: the proxy mode it runs in.
+        of: how many tests its claim has in this mode, selected or not.
     """
 
     nodeid: str
     claim: str
     mode: str
+    of: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,9 @@ def combine(
         not_run: why planned tests have no result.
     """
     finished = {test.nodeid: test for test in done}
+    needed: dict[tuple[str, str], int] = {}
     for plan in planned:
+        needed[plan.claim, plan.mode] = plan.of
         finished.setdefault(
             plan.nodeid,
             ClaimTestResult(plan.nodeid, plan.claim, plan.mode, Verdict.SKIPPED, message=not_run),
@@ -155,6 +159,7 @@ def combine(
             mode,
             of_claim,
             kubernetes_version,
+            complete=len({_function(test) for test in of_claim}) >= needed.get((id_, mode), 1),
         )
         for (id_, mode), of_claim in tests.items()
     ]
@@ -170,11 +175,18 @@ def _claim_result(
     mode: str,
     tests: Sequence[ClaimTestResult],
     kubernetes_version: str,
+    *,
+    complete: bool,
 ) -> ClaimResult:
     verdict = combined(test.verdict for test in tests)
     seen = "; ".join(test.seen for test in tests if test.seen and test.verdict is verdict)
     said = [test.differs for test in tests if test.differs]
-    differs = difference(claim, verdict, seen, mode=mode, kubernetes_version=kubernetes_version)
+    # A part of a claim's tests (-k) can't speak for all of it, only for itself.
+    differs = (
+        difference(claim, verdict, seen, mode=mode, kubernetes_version=kubernetes_version)
+        if complete
+        else ""
+    )
     return ClaimResult(
         claim=claim,
         lab=lab,
@@ -189,6 +201,10 @@ def _claim_result(
         ),
         tests=tests,
     )
+
+
+def _function(test: ClaimTestResult) -> str:
+    return test.nodeid.partition("[")[0]
 
 
 def _mode_rank(modes: Sequence[str], mode: str) -> int:

@@ -26,13 +26,13 @@ class ClaimTest:
         mark: its marker.
         catalogue: of its lab; None if there is no claims.toml above it.
         mode: the proxy mode it runs in.
-        alone: is it the only test of its claim?
+        of: how many tests its claim has in this mode, selected or not.
     """
 
     mark: ClaimMark
     catalogue: Catalogue | None
     mode: str
-    alone: bool
+    of: int
 
 
 #: Which claim a collected test proves; only claims' tests have it.
@@ -46,12 +46,12 @@ class Selection:
     Attributes:
         modes: the proxy modes of the run.
         run_slow: are tests marked `slow` to be run?
-        found: how many tests each claim has, by catalogue and id.
+        found: how many tests each claim has, by catalogue, id and mode.
     """
 
     modes: Sequence[str]
     run_slow: bool = True
-    found: Counter[tuple[Path | None, str]] = field(default_factory=Counter)
+    found: Counter[tuple[Path | None, str, str]] = field(default_factory=Counter)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run whatever uses the proxy mode in each chosen one."""
@@ -64,7 +64,8 @@ class Selection:
         except UsageError as error:
             pytest.fail(str(error), pytrace=False)
         if mark:
-            self.found[catalogue.path if catalogue else None, mark.id] += 1
+            path = catalogue.path if catalogue else None
+            self.found.update((path, mark.id, mode) for mode in mark.modes or self.modes)
         if "proxy_mode" in metafunc.fixturenames:
             metafunc.parametrize("proxy_mode", list(self.modes), indirect=True, scope="session")
 
@@ -91,7 +92,7 @@ class Selection:
         """Claims without a test, of labs whose tests have all been collected."""
         if any(config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "deselect")):
             return []
-        claimed = {id_ for _, id_ in self.found}
+        claimed = {id_ for _, id_, _ in self.found}
         return [
             id_
             for catalogue in catalogues_below(config)
@@ -105,8 +106,8 @@ class Selection:
         claim = catalogue.claims.get(mark.id) if catalogue else None
         if (claim and mode not in claim.modes) or (mark.modes and mode not in mark.modes):
             return False
-        alone = self.found[catalogue.path if catalogue else None, mark.id] == 1
-        item.stash[CLAIM_TEST] = ClaimTest(mark, catalogue, mode, alone)
+        of = self.found[catalogue.path if catalogue else None, mark.id, mode]
+        item.stash[CLAIM_TEST] = ClaimTest(mark, catalogue, mode, of)
         item.user_properties += [("claim", mark.id), ("proxy_mode", mode)]
         return True
 
@@ -130,13 +131,27 @@ def catalogues_below(config: pytest.Config) -> list[Catalogue]:
         UsageError: one of them is wrong.
     """
     found: dict[Path, None] = {}
-    for argument in config.args:
-        folder = (config.invocation_params.dir / argument.partition("::")[0]).absolute()
-        if not folder.is_dir() or "::" in argument:
-            continue
-        for pattern in (FILE_NAME, f"*/{FILE_NAME}", f"labs/*/{FILE_NAME}"):
-            found |= dict.fromkeys(sorted(folder.glob(pattern)))
+    for path, rest in _arguments(config):
+        if path.is_dir() and not rest:
+            for pattern in (FILE_NAME, f"*/{FILE_NAME}", f"labs/*/{FILE_NAME}"):
+                found |= dict.fromkeys(sorted(path.glob(pattern)))
     return [read_catalogue(path) for path in found]
+
+
+def check_catalogues(config: pytest.Config) -> None:
+    """Read the catalogues of all that the command line names.
+
+    Raises:
+        UsageError: one of them is wrong.
+    """
+    catalogues_below(config)
+    for path, _ in _arguments(config):
+        catalogue_above(path, root=config.rootpath)
+
+
+def _arguments(config: pytest.Config) -> list[tuple[Path, str]]:
+    parts = [argument.partition("::") for argument in config.args]
+    return [((config.invocation_params.dir / path).absolute(), rest) for path, _, rest in parts]
 
 
 def _check(test: pytest.Item, mark: ClaimMark, catalogue: Catalogue | None) -> None:
