@@ -15,10 +15,6 @@ PROBE_ARGV = ("python3", "-I", "-S", PROBE_PATH)
 """How to run it there; its role (`idle` or `channel`) follows. -I and -S because nothing of the
 environment or of site-packages is wanted; the probe adds the latter for dnspython itself."""
 
-OPENING_SECONDS = 15.0
-"""Deadline for a channel to open. An exec into a ready Pod takes 0.1 to 0.3 s, and several
-seconds while a node of three on two cores starts its Pods."""
-
 
 class ChannelBroken(InfrastructureError):
     """The line to a probe is closed or silent; says nothing about what was asked."""

@@ -14,7 +14,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from servicelab.vantage.channel import OPENING_SECONDS, PROBE_ARGV, ChannelBroken, Lines
+from servicelab.vantage.channel import PROBE_ARGV, ChannelBroken, Lines
+from servicelab.verdict import deadlines
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
@@ -61,7 +62,7 @@ class PodChannel:
         try:
             self._socket: Any = websocket.create_connection(
                 url,
-                timeout=OPENING_SECONDS,
+                timeout=deadlines.current().probe_reached.seconds,
                 subprotocols=list(PROTOCOLS),
                 suppress_origin=True,
                 redirect_limit=0,

@@ -6,16 +6,14 @@ from types import TracebackType
 from typing import Generic, Self
 
 from servicelab.errors import InfrastructureError, UsageError
-from servicelab.vantage.channel import OPENING_SECONDS, ChannelFactory, Line
+from servicelab.vantage.channel import ChannelFactory, Line
 from servicelab.vantage.replies import AnyReply, Replies
 from servicelab.vantage.request import Request
 from servicelab.vantage.wire import reply_from_json
+from servicelab.verdict import deadlines
 
 MOST_REPLIES = 20_000
 """Replies a stream keeps; 400 s at the default interval. It stops asking when it has them."""
-
-ANSWER_SECONDS = 20.0
-"""Deadline for the probe to hand over a stream's replies (20,000 are 8 MB through an exec)."""
 
 
 class Stream(Generic[AnyReply]):
@@ -80,7 +78,7 @@ class Stream(Generic[AnyReply]):
         try:
             line.ask(
                 "stream",
-                OPENING_SECONDS,
+                deadlines.current().probe_reached.seconds,
                 request=self.request.to_json(),
                 every=self._every,
                 most=self._most,
@@ -111,6 +109,7 @@ class Stream(Generic[AnyReply]):
 
     def _read(self, line: Line, op: str, last: int | None = None) -> Replies[AnyReply]:
         details = {} if last is None else {"last": last}
-        answer = line.ask(op, ANSWER_SECONDS + self.request.timeout, **details)
+        timeout = self.request.timeout + deadlines.current().probe_answers.seconds
+        answer = line.ask(op, timeout, **details)
         replies = (reply_from_json(each, self.request) for each in answer["replies"])
         return Replies(replies, self.name)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from servicelab.errors import InfrastructureError, UsageError
-from servicelab.vantage.channel import OPENING_SECONDS, ChannelBroken, ChannelFactory, Line
+from servicelab.vantage.channel import ChannelBroken, ChannelFactory, Line
 from servicelab.vantage.dns import DnsReply, DnsRequest, ResolveReply, ResolveRequest
 from servicelab.vantage.http import HttpReply, HttpRequest
 from servicelab.vantage.place import (
@@ -23,10 +23,7 @@ from servicelab.vantage.request import DEFAULT_TIMEOUT, Request
 from servicelab.vantage.stream import MOST_REPLIES, Stream
 from servicelab.vantage.transport import TcpReply, TcpRequest, UdpReply, UdpRequest
 from servicelab.vantage.wire import reply_from_json
-
-MARGIN_SECONDS = 15.0
-"""What a call may take beyond its requests' own timeouts: the way there and back, and a probe
-that waits for its turn on a busy node."""
+from servicelab.verdict import deadlines
 
 
 class Vantage:
@@ -71,7 +68,7 @@ class Vantage:
         Raises:
             ChannelBroken: it can't be reached.
         """
-        return self._call("ping", OPENING_SECONDS, again=True)
+        return self._call("ping", 0.0, again=True)
 
     def ask(self, requests: Sequence[Request], *, workers: int = 1) -> Replies[Reply]:
         """Ask everything in one call.
@@ -95,7 +92,7 @@ class Vantage:
         seconds = [each.timeout for each in requests]
         answer = self._call(
             "ask",
-            sum(seconds) / min(workers, len(requests)) + max(seconds) + MARGIN_SECONDS,
+            sum(seconds) / min(workers, len(requests)) + max(seconds),
             again=all(each.idempotent for each in requests),
             requests=[each.to_json() for each in requests],
             workers=workers,
@@ -224,7 +221,9 @@ class Vantage:
             raise UsageError(f"{target} is a URL and has its own port; leave the other out")
         return HttpRequest.to(target, **details)
 
-    def _call(self, op: str, timeout: float, *, again: bool, **details: Any) -> dict[str, Any]:
+    def _call(self, op: str, seconds: float, *, again: bool, **details: Any) -> dict[str, Any]:
+        """Have the probe do something that takes so many seconds at most."""
+        timeout = seconds + deadlines.current().probe_answers.seconds
         with self._lock:
             # Only a channel that has worked before is worth a second one: between two calls the
             # far end may have been restarted. One that was opened just now has no such excuse.
@@ -237,7 +236,8 @@ class Vantage:
                         raise
             self._line = Line(self._factory())
             try:
-                return self._line.ask(op, timeout + OPENING_SECONDS, **details)
+                reached = deadlines.current().probe_reached.seconds  # a probe may still start
+                return self._line.ask(op, timeout + reached, **details)
             except ChannelBroken:
                 self._hang_up()
                 raise

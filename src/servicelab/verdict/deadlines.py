@@ -86,6 +86,12 @@ class Deadlines:
         "each node's kube-proxy reports the new mode, and the kernel shows it and nothing else",
         "a Pod's replacement (5 s) and a first full sync on each node",
     )
+    mode_left: Deadline = Deadline(
+        "mode_left",
+        900,
+        "under xdist, every worker has finished its tests of the modes before",
+        "a worker's whole share of a lab in one mode, slow tests included",
+    )
     namespace_sa: Deadline = Deadline(
         "namespace_sa",
         15,
@@ -140,6 +146,18 @@ class Deadlines:
         30,
         "the cluster DNS answers as it should",
         "CoreDNS watches the API but caches an answer, a negative one too, for up to 30 s",
+    )
+    probe_reached: Deadline = Deadline(
+        "probe_reached",
+        15,
+        "the channel to a vantage point's probe opens",
+        "0.25 s on 2 cores, most of it the exec; seconds while a node starts its Pods",
+    )
+    probe_answers: Deadline = Deadline(
+        "probe_answers",
+        15,
+        "a probe's answer arrives, beyond the time that its requests may take themselves",
+        "1 ms for the way; seconds where a busy node keeps the probe waiting for its turn",
     )
     stays_so: Deadline = Deadline(
         "stays_so",

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import http.client
 import json
 import os
 import signal
@@ -32,7 +31,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import http.client
 
 VERSION = 1
 """Of the lines described above."""
@@ -163,6 +165,8 @@ class Call:
 
 def ask_http(call: Call) -> None:
     """One connection, the path and then each of `also` on it."""
+    import http.client
+
     request = call.request
     address, port = request["address"], request.get("port", 80)
     shown = f"[{address}]" if ":" in address else address
@@ -550,6 +554,8 @@ def reply_to(line: bytes, conversation: Conversation) -> Json | None:
 
 def channel() -> int:
     """Answer lines until the input ends."""
+    import http.client  # noqa: F401 - here, so that idle probes do without and no request pays
+
     conversation = Conversation()
     output = sys.stdout.buffer
     with contextlib.suppress(BrokenPipeError):
