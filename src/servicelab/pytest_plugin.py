@@ -15,6 +15,7 @@ import pytest
 from servicelab.errors import UsageError
 
 if TYPE_CHECKING:
+    from servicelab.cluster.config import ProxyMode
     from servicelab.verdict.deadlines import Deadlines
     from servicelab.verdict.measurement import Measurement
 
@@ -93,6 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     from servicelab.report.recorder import Recorder
     from servicelab.verdict import deadlines
+    from servicelab.verdict.mode_turns import mode_turns
     from servicelab.verdict.selection import Selection
 
     for marker in _MARKERS:
@@ -105,7 +107,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     before = deadlines.use(wanted)
     config.add_cleanup(lambda: _put_back(before))
-    selection = Selection(chosen_modes(config), config.option.run_slow)
+    modes = chosen_modes(config)
+    selection = Selection(modes, config.option.run_slow)
     target = config.option.claims_json
     recorder = Recorder(
         selection,
@@ -114,6 +117,8 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.pluginmanager.register(selection, "servicelab-selection")
     config.pluginmanager.register(recorder, "servicelab-recorder")
+    if turns := mode_turns(config, modes):
+        config.pluginmanager.register(turns, "servicelab-mode-turns")
     _register_fixtures(config)
 
 
@@ -142,7 +147,7 @@ def verdict(request: pytest.FixtureRequest) -> Measurement:
     return measured
 
 
-def chosen_modes(config: pytest.Config) -> tuple[str, ...]:
+def chosen_modes(config: pytest.Config) -> tuple[ProxyMode, ...]:
     """The proxy modes of the run, in the order in which they are entered."""
     from servicelab.verdict.catalogue import MODES
 

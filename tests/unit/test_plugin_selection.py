@@ -140,6 +140,28 @@ def test_workers_share_the_work(lab) -> None:
     assert matrix(shared) == matrix(alone)
 
 
+def test_no_worker_enters_a_mode_too_early(lab) -> None:
+    """Workers share the cluster: the first in line waits until all have left the mode before."""
+    lab.tests(
+        """
+        from pathlib import Path
+        from servicelab.verdict import wait_out
+
+        @pytest.mark.parametrize("n", range(20))
+        @claim("CIP-01")
+        def test_it(proxy_mode, n):
+            if (proxy_mode, n) == ("iptables", 0):
+                wait_out(1, "to be the last one in this mode")
+            with Path("log").open("a") as log:
+                log.write(f"{proxy_mode}\\n")
+        """
+    )
+    result = lab.run("-n", "2", "--proxy-mode", "iptables,nftables")
+
+    result.assert_outcomes(passed=40)
+    assert Path("log").read_text().split() == ["iptables"] * 20 + ["nftables"] * 20
+
+
 def test_a_catalogue_s_claim_without_a_test_is_listed(lab) -> None:
     """A full run of a lab says what it has no test for; a part of one does not."""
     lab.claims(CLAIMS + "[CIP-03]\nsays = 'Endpoints'\n[CIP-04]\nsays = 'x'\nmodes = ['ipvs']")

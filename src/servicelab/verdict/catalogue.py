@@ -25,13 +25,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from servicelab.errors import UsageError
 from servicelab.verdict.claims import CLAIM_ID
 from servicelab.verdict.outcome import Verdict
 
-MODES = ("iptables", "nftables", "ipvs")
+if TYPE_CHECKING:
+    from servicelab.cluster.config import ProxyMode
+
+#: In the order in which a run enters them.
+MODES: tuple[ProxyMode, ...] = ("iptables", "nftables", "ipvs")
 FILE_NAME = "claims.toml"
 
 _VERDICTS = {
