@@ -57,6 +57,9 @@ class HttpRequest(Request):
                 raise UsageError(f"{text!r} is not an HTTP path: it starts with / and is ASCII")
             if " " in text:
                 raise UsageError(f"the HTTP path {text!r} has a space; write %20 instead")
+        for text in (self.host or "", *(part for pair in self.headers for part in pair)):
+            if not text.isascii() or not (text.isprintable() or not text):
+                raise UsageError(f"{text!r} can't stand in an HTTP header: it is not plain ASCII")
 
     @classmethod
     def to(cls, url: str, **changes: Any) -> HttpRequest:
