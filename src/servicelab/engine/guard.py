@@ -52,7 +52,7 @@ def routing_rules(pool: IPv4Network) -> list[Rule]:
         inside = ("from", str(source), "to", str(pool), "lookup", "main")
         outside = ("from", str(source), "prohibit")
         rules += [inside, outside]
-    # Each pool has its own, so that two engines (of two caches) don't take each other's away.
+    # Each pool has its own: what another cache's engine left can't be taken for this one's.
     first = FIRST_PREFERENCE + 10 * (
         CANDIDATE_POOLS.index(pool) if pool in CANDIDATE_POOLS else len(CANDIDATE_POOLS)
     )

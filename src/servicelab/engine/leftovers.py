@@ -59,12 +59,27 @@ def container_processes(containers: Path, proc: Path = Path("/proc")) -> list[Pr
     return found
 
 
-def another_dockerd() -> bool:
-    """Whether a Docker daemon runs on this host; to be asked when the private one is gone."""
-    return any(
-        process.info["name"] == "dockerd" and process.info["status"] != psutil.STATUS_ZOMBIE
-        for process in psutil.process_iter(["name", "status"])
-    )
+def other_dockerd(own: ProcessIdentity | None = None) -> int | None:
+    """The process id of a Docker daemon in this network namespace that is not `own`.
+
+    Two of them can't live side by side: each empties the iptables chains that they share.
+    """
+    here = _network_namespace("self")
+    for process in psutil.process_iter(["name", "status"]):
+        if process.info["name"] != "dockerd" or process.info["status"] == psutil.STATUS_ZOMBIE:
+            continue
+        if own is not None and process.pid == own.pid:
+            continue
+        if _network_namespace(str(process.pid)) == here:
+            return int(process.pid)
+    return None
+
+
+def _network_namespace(pid: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")  # noqa: PTH115 - its target is no path
+    except OSError:
+        return ""  # It ended, or it is another user's.
 
 
 def container_ids(containers: Path) -> set[str]:

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from servicelab import debian
 from servicelab.cache import cache_root
-from servicelab.errors import InfrastructureError
+from servicelab.errors import InfrastructureError, UsageError
 from servicelab.pins import pins
 from servicelab.progress import Progress
 
@@ -33,6 +33,9 @@ HOST_PACKAGES = (
 )
 # Raised when what is done after unpacking changes, so that old folders are not taken for new.
 RECIPE = 1
+
+# iptables keeps the path of an extension, some 55 bytes below this folder, in 256 (xtables.c).
+PATH_LIMIT = 190
 
 # Searched before our own libraries: the host's are never replaced, only completed.
 _HOST_LIBRARIES = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")
@@ -129,9 +132,15 @@ def ensure_programs(progress: Progress) -> Programs:
     """Fetch and unpack the programs unless that was done before.
 
     Raises:
+        UsageError: the cache folder's path is too long.
         InfrastructureError: the packages can't be had.
     """
     folder = programs_folder()
+    if len(bytes(folder)) > PATH_LIMIT:
+        raise UsageError(
+            f"the path of the cache folder {cache_root()} is too long for iptables",
+            remedy="set SERVICELAB_CACHE to a folder with a shorter path",
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         return find_programs() or _build_programs(folder, progress)

@@ -59,7 +59,8 @@ def start_private(progress: Progress, *, started_by: StartedBy = "user") -> Engi
             when this process and all others that asked for it are through.
 
     Raises:
-        InfrastructureError: not root, no packages to be had, or dockerd does not start.
+        InfrastructureError: not root, no packages to be had, another Docker daemon runs, or
+            dockerd does not start.
     """
     if os.geteuid() != 0:
         raise InfrastructureError("the private Docker Engine needs root", remedy=NOT_ROOT)
@@ -77,6 +78,12 @@ def start_private(progress: Progress, *, started_by: StartedBy = "user") -> Engi
         with progress.step("start the private Docker Engine"):
             if state is not None or where.run.exists():
                 clear(where, programs, state)
+            if (other := leftovers.other_dockerd()) is not None:
+                raise InfrastructureError(
+                    f"a Docker daemon that does not answer here already runs (process {other}), "
+                    "and a private engine beside it would empty its iptables chains",
+                    remedy="point DOCKER_HOST to its socket, or stop it",
+                )
             _link_client(where, programs)
             try:
                 _start(where, programs, started_by)
@@ -220,7 +227,7 @@ def clear(where: Layout, programs: Programs, state: EngineState | None) -> None:
         pool = IPv4Network(state.pool)
         bridges = leftovers.bridges_in(programs, pool)
         leftovers.delete_links(programs, bridges)
-        shared = leftovers.another_dockerd()
+        shared = leftovers.other_dockerd() is not None
         guard.remove_guard(programs, pool, state.changes, bridges, shared=shared)
     leftovers.remove_cgroups(leftovers.container_ids(where.data / "containers"))
     for path in leftovers.shim_sockets(where.exec_root):
