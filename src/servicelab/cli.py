@@ -182,11 +182,14 @@ def engine_start() -> None:
 
 
 @engine_app.command("stop")
-def engine_stop() -> None:
+def engine_stop(
+    force: Annotated[bool, typer.Option("--force", help="Even if containers run in it.")] = False,
+) -> None:
     """Stop the private engine; a Docker that was there is never touched."""
     from servicelab.engine import stop_private
 
-    print("stopped the private engine" if stop_private() else "no private engine runs")
+    stopped = stop_private(force=force)
+    print("stopped the private engine" if stopped else "no private engine runs")
 
 
 @engine_app.command("status")

@@ -35,6 +35,7 @@ from servicelab.engine.packages import Programs, ensure_programs, programs_folde
 from servicelab.engine.state import EngineState, read_state
 from servicelab.errors import InfrastructureError
 from servicelab.progress import Progress
+from servicelab.verdict import deadlines, eventually
 
 pytestmark = [
     pytest.mark.docker,
@@ -238,6 +239,30 @@ def test_two_starts_at_once_yield_one_engine(own_cache: Path) -> None:
 def test_ctrl_c_does_not_reach_the_engine(engine: Engine) -> None:
     """It has a session of its own: a terminal's signals go elsewhere."""
     assert os.getsid(dockerd().pid) == dockerd().pid != os.getsid(0)
+
+
+def test_an_interrupted_start_leaves_nothing(
+    programs: Programs, own_cache: Path, before: dict[str, str]
+) -> None:
+    """Ctrl-C while the daemon comes up ends it, and undoes what was changed for it."""
+    code = (
+        "from servicelab.engine import ensure_engine; from servicelab.progress import Progress; "
+        "ensure_engine(Progress(quiet=True))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    eventually(
+        lambda: read_state(layout().state),
+        lambda seen: seen is not None and seen.is_alive,
+        deadline=deadlines.current().engine_started,
+        expecting="the daemon should be on its way",
+        every=0.01,
+    )
+    process.send_signal(signal.SIGINT)
+
+    _, said = process.communicate(timeout=60)
+
+    assert b"KeyboardInterrupt" in said
+    assert_nothing_left(programs, before)
 
 
 def test_privileged_containers_run(engine: Engine) -> None:

@@ -10,8 +10,8 @@ import pytest
 from servicelab import engine
 from servicelab.engine import Engine, layout
 from servicelab.engine.daemon import dockerd_command
-from servicelab.engine.packages import Programs
-from servicelab.errors import InfrastructureError
+from servicelab.engine.packages import Programs, ensure_programs
+from servicelab.errors import InfrastructureError, UsageError
 from servicelab.progress import Progress
 
 VERSION = '[ "$1" = version ] && echo 28.0'
@@ -135,3 +135,15 @@ def test_the_private_programs_complete_the_hosts_libraries(tmp_path: Path) -> No
     assert ours == sorted(ours)
     assert any(ours)
     assert environment["PATH"].split(":")[0] == str(tmp_path / "iptables-legacy")
+
+
+def test_a_path_too_long_for_iptables_is_refused(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said before anything is fetched, with the variable to set."""
+    monkeypatch.setenv("SERVICELAB_CACHE", "/" + "long/" * 40)
+
+    with pytest.raises(UsageError, match="too long for iptables") as caught:
+        ensure_programs(Progress(quiet=True))
+
+    assert "SERVICELAB_CACHE" in caught.value.remedy
