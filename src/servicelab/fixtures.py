@@ -15,6 +15,7 @@ import pytest
 
 from servicelab.content import default_kind_config
 from servicelab.host import ProcessIdentity, process_identity
+from servicelab.lab.plugin import LabFixtures
 
 if TYPE_CHECKING:
     from servicelab.cluster import Cluster, ProxyMode
@@ -65,7 +66,7 @@ def missing_in_kernel(mode: str) -> str:
     return ""
 
 
-class Fixtures:
+class Fixtures(LabFixtures):
     """Session-scoped fixtures; override any of them in a conftest.py."""
 
     @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ from servicelab.progress import Progress
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
+    from kubernetes.dynamic import DynamicClient
 
     from servicelab.vantage import NodeVantage, OutsideVantage
 
@@ -256,7 +257,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         self.close()
         remove_containers(self.engine, self.name)
         leases.forget(self.name)
-        for cached in ("client", "api", "nodes"):
+        for cached in ("client", "dynamic", "api", "nodes", "kubernetes_version"):
             self.__dict__.pop(cached, None)
 
     def release(self) -> None:
@@ -284,6 +285,13 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         from kubernetes import config
 
         return config.new_client_from_config(str(self.kubeconfig_path))
+
+    @cached_property
+    def dynamic(self) -> DynamicClient:
+        """The official dynamic client: any kind of object, by its apiVersion and kind."""
+        from kubernetes.dynamic import DynamicClient
+
+        return DynamicClient(self.client)
 
     @cached_property
     def api(self) -> Any:

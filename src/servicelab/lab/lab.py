@@ -1,0 +1,295 @@
+"""A lab: a namespace of its own, what the tutorial does in it, and places to ask from."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import uuid
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from servicelab.errors import UsageError
+from servicelab.lab.faults import NO_FAULT, Fault
+from servicelab.lab.manifests import Document, parse_manifest, read_manifest
+from servicelab.lab.pods import LabPod, is_ready, lab_pod, pods_in_words
+from servicelab.lab.service import Service
+from servicelab.lab.watching import watch_until
+from servicelab.vantage.pods import PodVantage, client_pod_manifest
+from servicelab.verdict import Missing, deadlines
+
+if TYPE_CHECKING:
+    from kubernetes.client import AppsV1Api, CoreV1Api, DiscoveryV1Api
+    from kubernetes.dynamic import DynamicClient
+
+    from servicelab.cluster import Cluster
+    from servicelab.observe.model import ServiceRule
+
+FIELD_MANAGER = "servicelab"
+_LONGEST_NAMESPACE = 63
+
+
+class Lab:
+    """One test's place in the cluster.
+
+    Args:
+        cluster: where it lives.
+        folder: where its manifests stand.
+        title: what its namespace is named after, e.g. "clusterip-cip-03".
+        fault: what is wrong in it, while its claim is refuted.
+    """
+
+    def __init__(
+        self, cluster: Cluster, folder: Path, title: str, fault: Fault | None = None
+    ) -> None:
+        self.cluster = cluster
+        self.folder = folder
+        self.fault = fault or NO_FAULT
+        self.namespace = _namespace_name(title)
+        self._clients: list[PodVantage] = []
+        self._others: list[Lab] = []
+        self._create_namespace()
+
+    # The API, by group.
+
+    @cached_property
+    def core(self) -> CoreV1Api:
+        """Pods, Services, namespaces."""
+        from kubernetes.client import CoreV1Api
+
+        return CoreV1Api(self.cluster.client)
+
+    @cached_property
+    def apps(self) -> AppsV1Api:
+        """Deployments, StatefulSets."""
+        from kubernetes.client import AppsV1Api
+
+        return AppsV1Api(self.cluster.client)
+
+    @cached_property
+    def discovery(self) -> DiscoveryV1Api:
+        """EndpointSlices."""
+        from kubernetes.client import DiscoveryV1Api
+
+        return DiscoveryV1Api(self.cluster.client)
+
+    @property
+    def _dynamic(self) -> DynamicClient:
+        return self.cluster.dynamic
+
+    # What the tutorial does.
+
+    def apply(self, *files: str) -> None:
+        """Apply manifests that stand beside the test, in this namespace.
+
+        Raises:
+            UsageError: a file is missing or holds no objects.
+            kubernetes.client.ApiException: the API server refuses one; says why.
+        """
+        self.apply_documents(
+            [document for file in files for document in read_manifest(self.folder / file)]
+        )
+
+    def apply_text(self, text: str) -> None:
+        """Apply objects given as YAML; as `apply`."""
+        self.apply_documents(parse_manifest(text, "the text"))
+
+    def apply_documents(self, documents: list[Document]) -> None:
+        """Apply objects (server-side, so that it creates or changes); as `apply`."""
+        for document in self.fault.documents(documents):
+            resource = self._dynamic.resources.get(
+                api_version=document["apiVersion"], kind=document["kind"]
+            )
+            resource.server_side_apply(
+                body=document,
+                name=document["metadata"]["name"],
+                namespace=self.namespace,
+                field_manager=FIELD_MANAGER,
+                force_conflicts=True,
+            )
+        self.fault.after_apply(self)
+
+    def label(self, pod: LabPod | str, **labels: str | None) -> None:
+        """Set labels of a Pod, as `kubectl label --overwrite` does; None removes one."""
+        name = pod if isinstance(pod, str) else pod.name
+        if not self._instead("label", name, **labels):
+            self.core.patch_namespaced_pod(
+                name, self.namespace, {"metadata": {"labels": labels}}
+            )
+
+    def scale(self, deployment: str, replicas: int) -> None:
+        """Set a Deployment's number of replicas."""
+        if not self._instead("scale", deployment, replicas):
+            self.apps.patch_namespaced_deployment_scale(
+                deployment, self.namespace, {"spec": {"replicas": replicas}}
+            )
+
+    def patch_service(self, service: str, **spec: Any) -> None:
+        """Change fields of a Service's spec, given as the API names them."""
+        if not self._instead("patch_service", service, **spec):
+            self.core.patch_namespaced_service(service, self.namespace, {"spec": spec})
+
+    def delete_pod(self, pod: LabPod | str, *, grace_seconds: int | None = None) -> None:
+        """Delete a Pod; with 0 seconds of grace it is killed."""
+        name = pod if isinstance(pod, str) else pod.name
+        if not self._instead("delete_pod", name):
+            self.core.delete_namespaced_pod(
+                name, self.namespace, grace_period_seconds=grace_seconds
+            )
+
+    def delete_service(self, service: str) -> None:
+        """Delete a Service."""
+        if not self._instead("delete_service", service):
+            self.core.delete_namespaced_service(service, self.namespace)
+
+    def _instead(self, verb: str, *args: Any, **kwargs: Any) -> bool:
+        """Let the fault do something else than a verb; whether it did."""
+        other: Callable[..., Any] | None = self.fault.instead.get(verb)
+        if other is None:
+            return False
+        other(self, *args, **kwargs)
+        return True
+
+    def kubectl(self, *args: str, stdin: str | None = None) -> str:
+        """What a learner's kubectl prints, in this namespace.
+
+        Raises:
+            subprocess.CalledProcessError: it failed; `.stderr` says what it printed.
+        """
+        if other := self.fault.instead.get("kubectl"):
+            args, stdin = other(self, *args, stdin=stdin)
+        return self.cluster.kubectl(
+            "--namespace", self.namespace, *args, input=stdin, stderr=subprocess.PIPE
+        )
+
+    def kubectl_json(self, *args: str) -> Any:
+        """What kubectl prints with `-o json`."""
+        return json.loads(self.kubectl(*args, "-o", "json"))
+
+    # What stands there.
+
+    def service(self, name: str) -> Service:
+        """A Service of this namespace."""
+        return Service(self, name)
+
+    def pods(self, selector: str) -> list[LabPod]:
+        """The Pods that a selector matches now, those being deleted left out; by name."""
+        listed = self.core.list_namespaced_pod(self.namespace, label_selector=selector).items
+        alive = [pod for pod in listed if pod.metadata.deletion_timestamp is None]
+        return sorted((lab_pod(pod) for pod in alive), key=lambda pod: pod.name)
+
+    def ready_pods(self, selector: str, count: int) -> list[LabPod]:
+        """Wait until exactly this many Pods match and all are Ready; by name.
+
+        Raises:
+            NotProved: there are not, within `pod_ready`; says what each Pod is waiting for.
+        """
+
+        def settled(pods: Mapping[str, Any]) -> bool | Missing:
+            alive = [pod for pod in pods.values() if pod.metadata.deletion_timestamp is None]
+            ready = sum(is_ready(pod) for pod in alive)
+            return len(alive) == ready == count or Missing(f"{ready} of {len(alive)} Pods Ready")
+
+        found = watch_until(
+            self.core.list_namespaced_pod,
+            settled,
+            deadline=deadlines.current().pod_ready,
+            expecting=f"{count} Ready Pods with {selector} in {self.namespace}",
+            tell=pods_in_words,
+            namespace=self.namespace,
+            label_selector=selector,
+        )
+        alive = [pod for pod in found.values() if pod.metadata.deletion_timestamp is None]
+        return sorted((lab_pod(pod) for pod in alive), key=lambda pod: pod.name)
+
+    def running_pod(self, name: str) -> LabPod:
+        """Wait until a Pod runs, Ready or not, and has an address."""
+        found = watch_until(
+            self.core.list_namespaced_pod,
+            lambda pods: any(
+                pod.status.phase == "Running" and bool(pod.status.pod_ip) for pod in pods.values()
+            ),
+            deadline=deadlines.current().pod_ready,
+            expecting=f"Pod {self.namespace}/{name} to run",
+            tell=pods_in_words,
+            namespace=self.namespace,
+            field_selector=f"metadata.name={name}",
+        )
+        return lab_pod(found[name])
+
+    def rules(self, service: str) -> dict[str, tuple[ServiceRule, ...]]:
+        """A Service's rules in the kernel of each node, by node name."""
+        from servicelab.observe.model import rules_for
+        from servicelab.observe.node_rules import node_rules
+
+        return {
+            node.name: rules_for(
+                node_rules(self.cluster, node.name, self.cluster.mode), self.namespace, service
+            )
+            for node in self.cluster.nodes
+        }
+
+    # Places to ask from.
+
+    def start_client(self, name: str = "client", *, node: str | None = None) -> PodVantage:
+        """Begin to start a client Pod, without waiting for it; it can be asked once it runs."""
+        manifest = client_pod_manifest(name, self.namespace, node=node)
+        self.apply_documents([manifest])
+        client = PodVantage(self.cluster.client.configuration, self.namespace, name)
+        self._clients.append(client)
+        return client
+
+    def client(self, name: str = "client", *, node: str | None = None) -> PodVantage:
+        """A client Pod that runs.
+
+        Args:
+            name: the Pod's.
+            node: where it runs; None leaves that to the scheduler.
+        """
+        client = self.start_client(name, node=node)
+        self.running_pod(name)
+        return client
+
+    def other(self, title: str = "other") -> Lab:
+        """Another namespace, which goes when this one goes."""
+        other = Lab(self.cluster, self.folder, title, self.fault)
+        self._others.append(other)
+        return other
+
+    # Life.
+
+    def _create_namespace(self) -> None:
+        from kubernetes.client import V1Namespace, V1ObjectMeta
+
+        labels = {"app.kubernetes.io/managed-by": "servicelab"}
+        metadata = V1ObjectMeta(name=self.namespace, labels=labels)
+        self.core.create_namespace(V1Namespace(metadata=metadata))
+        # A Pod is refused until its ServiceAccount is there, a moment after the namespace.
+        watch_until(
+            self.core.list_namespaced_service_account,
+            lambda accounts: "default" in accounts,
+            deadline=deadlines.current().namespace_sa,
+            expecting=f"namespace {self.namespace} to have its default ServiceAccount",
+            tell=lambda accounts: ", ".join(accounts) or "none",
+            namespace=self.namespace,
+        )
+
+    def close(self) -> None:
+        """Delete the namespaces without waiting; a name is never used again."""
+        for client in self._clients:
+            client.close()
+        for lab in (*self._others, self):
+            # What has a grace period would keep the namespace, and its node's work, for longer.
+            lab.core.delete_collection_namespaced_pod(lab.namespace, grace_period_seconds=0)
+            lab.core.delete_namespace(lab.namespace)
+        self._others = []
+
+
+def _namespace_name(title: str) -> str:
+    ending = uuid.uuid4().hex[:6]
+    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    if not words:
+        raise UsageError(f"{title!r} has no letter to name a namespace after")
+    return f"{words[: _LONGEST_NAMESPACE - len(ending) - 1].strip('-')}-{ending}"

@@ -1,0 +1,147 @@
+"""A Service as a lab sees it: its addresses, its endpoints, its names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from servicelab.lab.pods import LabPod
+from servicelab.lab.watching import watch_until
+from servicelab.verdict import Missing, deadlines, eventually
+
+if TYPE_CHECKING:
+    from servicelab.lab.lab import Lab
+
+DOMAIN = "cluster.local"
+
+
+class Service:
+    """A Service; what it says is read anew each time.
+
+    Args:
+        lab: where it lives.
+        name: its name.
+    """
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self.lab = lab
+        self.name = name
+        self.namespace = lab.namespace
+
+    def __str__(self) -> str:
+        return f"Service {self.namespace}/{self.name}"
+
+    def read(self) -> Any:
+        """The object, as the official client gives it."""
+        return self.lab.core.read_namespaced_service(self.name, self.namespace)
+
+    @property
+    def cluster_ip(self) -> str:
+        """Its virtual address; "None" if it is headless."""
+        return str(self.read().spec.cluster_ip or "")
+
+    def port(self, name: str | None = None) -> int:
+        """The number of a port; of the first without a name."""
+        ports = self.read().spec.ports
+        return int(next(port.port for port in ports if name in (None, port.name)))
+
+    @property
+    def url(self) -> str:
+        """http://CLUSTER-IP:PORT of the first port."""
+        spec = self.read().spec
+        return f"http://{spec.cluster_ip}:{spec.ports[0].port}"
+
+    @property
+    def dns_name(self) -> str:
+        """Its full name in the cluster DNS."""
+        return f"{self.name}.{self.namespace}.svc.{DOMAIN}"
+
+    def slices(self) -> list[Any]:
+        """Its EndpointSlices."""
+        listed = self.lab.discovery.list_namespaced_endpoint_slice(
+            self.namespace, label_selector=f"kubernetes.io/service-name={self.name}"
+        )
+        return list(listed.items)
+
+    def endpoints(self) -> set[str]:
+        """Its ready endpoints, each as IP:port."""
+        return ready_endpoints({each.metadata.name: each for each in self.slices()})
+
+    def follows(self, pods: Collection[LabPod], *, port: int = 80) -> set[str]:
+        """Wait until the ready endpoints are exactly these Pods' addresses; returns them.
+
+        Raises:
+            NotProved: they are not within `endpoints_follow`.
+        """
+        wanted = {f"{pod.ip}:{port}" for pod in pods}
+        names = {f"{pod.ip}:{port}": pod.name for pod in pods}
+
+        def exactly(slices: Any) -> bool | Missing:
+            listed = ready_endpoints(slices)
+            absent = [f"{names[each]} ({each}) is not listed" for each in wanted - listed]
+            extra = [f"{each} is still listed" for each in listed - wanted]
+            return not absent + extra or Missing(", ".join(sorted(absent + extra)))
+
+        watch_until(
+            self.lab.discovery.list_namespaced_endpoint_slice,
+            exactly,
+            deadline=deadlines.current().endpoints_follow,
+            expecting=f"{self} to list exactly the endpoints {_words(wanted)}",
+            tell=lambda slices: f"ready endpoints {_words(ready_endpoints(slices))}",
+            namespace=self.namespace,
+            label_selector=f"kubernetes.io/service-name={self.name}",
+        )
+        return wanted
+
+
+    def programmed(self, endpoints: Collection[str]) -> None:
+        """Wait until the kernel of every node leads to exactly these endpoints, each IP:port.
+
+        Ready endpoints do not mean programmed rules: each node has its own pace.
+
+        Raises:
+            NotProved: some node's rules do not, within `rules_programmed`.
+        """
+        wanted = set(endpoints)
+
+        def backends() -> dict[str, set[str]]:
+            return {
+                node: {f"{each.ip}:{each.port}" for rule in rules for each in rule.backends}
+                for node, rules in self.lab.rules(self.name).items()
+            }
+
+        eventually(
+            backends,
+            lambda seen: all(found == wanted for found in seen.values()),
+            deadline=deadlines.current().rules_programmed,
+            expecting=f"the rules for {self} on every node to lead to {_words(wanted)}",
+            tell=lambda seen: "; ".join(f"{node}: {_words(seen[node])}" for node in sorted(seen)),
+            every=0.1,
+        )
+
+    def settles_on(self, pods: Collection[LabPod], *, port: int = 80) -> None:
+        """Wait until endpoints, then the rules of every node, are exactly these Pods.
+
+        Raises:
+            NotProved: they are not, within `endpoints_follow` and `rules_programmed`.
+        """
+        self.programmed(self.follows(pods, port=port))
+
+
+def ready_endpoints(slices: Any) -> set[str]:
+    """The ready endpoints of EndpointSlices, by name, each as IP:port."""
+    found = set()
+    for each in slices.values():
+        for endpoint in each.endpoints or ():
+            # A nil condition means ready: the API says so.
+            if endpoint.conditions.ready is not False:
+                found |= {
+                    f"{address}:{port.port}"
+                    for address in endpoint.addresses
+                    for port in each.ports or ()
+                }
+    return found
+
+
+def _words(endpoints: Collection[str]) -> str:
+    return ", ".join(sorted(endpoints)) or "none"
