@@ -37,12 +37,30 @@ def test_one_sentence_instead_of_many_tracebacks(lab, xdist: tuple[str, ...]) ->
     assert output.count("\nthe engine does not answer; start it\n") == 1
     assert "Traceback" not in output
     assert "ERRORS" not in output
-    result.stdout.fnmatch_lines(["*= infrastructure =*", "5 tests could not run for it"])
+    result.stdout.fnmatch_lines(
+        ["*= infrastructure =*", "5 tests could not run for it, first *::test_?[[]iptables]"]
+    )
     content = json.loads(Path("claims.json").read_text(encoding="utf-8"))
     assert {entry["verdict"] for entry in content["claims"]} == {"skipped"}
     assert content["claims"][0]["message"] == "not run: the engine does not answer; start it"
     assert content["run"]["exit_status"] == 3
     assert content["run"]["infrastructure"] == ["the engine does not answer; start it"]
+
+
+def test_the_traceback_can_be_had(lab) -> None:
+    """With --full-trace such an error is shown like any other."""
+    lab.tests(BROKEN.format(error=ENGINE) + TESTS)
+
+    lab.run("--full-trace").stdout.fnmatch_lines(["*= ERRORS =*", "E *InfrastructureError*"])
+
+
+def test_an_ordinary_test_just_fails(lab) -> None:
+    """A test that proves no claim has its traceback: there the error is what is being tested."""
+    lab.tests(f"def test_it():\n    raise {ENGINE}")
+    result = lab.run()
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([">   *raise InfrastructureError*", "FAILED *"])
 
 
 def test_a_usage_error_of_a_fixture_is_the_users(lab) -> None:

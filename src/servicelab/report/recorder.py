@@ -98,7 +98,7 @@ class Recorder:
         """Let the report say what came of the claim, and whether servicelab itself failed."""
         report = yield
         error = call.excinfo.value if call.excinfo else None
-        if isinstance(error, ServicelabError):
+        if isinstance(error, ServicelabError) and _stops(item, call):
             kind = _USAGE if isinstance(error, UsageError) else _INFRASTRUCTURE
             setattr(report, _STOPPED, [kind, str(error)])
             report.longrepr = f"{kind}: {error}"
@@ -198,7 +198,8 @@ class Recorder:
             writer.write_line(sentence)
             if nodeids:
                 count = len(set(nodeids))
-                writer.write_line(f"{count} test{'s' * (count > 1)} could not run for it")
+                tests = f"{count} tests" if count > 1 else "1 test"
+                writer.write_line(f"{tests} could not run for it, first {nodeids[0]}")
 
     def _end_session(self, config: pytest.Config) -> None:
         try:
@@ -269,6 +270,12 @@ def _difference(test: ClaimTest, measured: Measurement, version: str) -> str:
     return difference(
         claim, measured.verdict, measured.seen, mode=test.mode, kubernetes_version=version
     )
+
+
+def _stops(item: pytest.Item, call: pytest.CallInfo[None]) -> bool:
+    # A harness test that meets such an error in its own body is to be shown like any other failure,
+    # and with --full-trace all of them are.
+    return (call.when != "call" or CLAIM_TEST in item.stash) and not item.config.option.fulltrace
 
 
 def _verdict_after(error: BaseException, report: pytest.TestReport) -> Verdict:
