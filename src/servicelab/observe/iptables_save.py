@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from servicelab.observe.unreadable import RulesUnreadable
 
 _CHAIN = re.compile(r":(\S+) (?:-|[A-Z]+) \[\d+:\d+\]")
+# kube-proxy's names need no escapes, so a backslash or a quotation mark within a word is damage.
+_WORD = re.compile(r'"([^"\\]*)"|([^\s"\\]+)')
+_WORDS = re.compile(rf"(?:(?:{_WORD.pattern})(?:\s+|$))*")
 _MODULES = frozenset({"comment", "tcp", "udp", "sctp", "statistic", "recent", "addrtype", "nfacct"})
 _FLAGS = frozenset({"--rcheck", "--reap", "--rsource", "--set"})
 _WITH_VALUE = frozenset(
@@ -57,10 +59,9 @@ class Line:
         Raises:
             RulesUnreadable: an option or module that kube-proxy's Service rules don't use.
         """
-        try:
-            words = shlex.split(self.text)[2:]
-        except ValueError:
-            raise self.unreadable("quotation marks are open") from None
+        if not _WORDS.fullmatch(self.text):
+            raise self.unreadable("quotation marks out of place")
+        words = [quoted or bare for quoted, bare in _WORD.findall(self.text)][2:]
         found: dict[str, str] = {}
         at = iter(words)
         for word in at:
@@ -114,7 +115,8 @@ def read_tables(text: str) -> dict[str, Table]:
     table: Table | None = None
     for number, raw in enumerate(text.splitlines(), start=1):
         line = Line(number, raw.rstrip())
-        if not line.text or line.text.startswith("#"):
+        # Between tables only: an empty line inside one is a line that was lost.
+        if line.text.startswith("#") or (table is None and not line.text):
             continue
         if table is None:
             if not line.text.startswith("*") or line.text[1:] in tables:
@@ -128,7 +130,7 @@ def read_tables(text: str) -> dict[str, Table]:
             table.chains[chain[1]] = []
         else:
             words = line.text.split(maxsplit=2)
-            if words[0] != "-A" or len(words) < 2 or words[1] not in table.chains:
+            if words[:1] != ["-A"] or len(words) < 2 or words[1] not in table.chains:
                 raise line.unreadable("not a rule of a chain of this table")
             table.chains[words[1]].append(line)
     if table is not None:
