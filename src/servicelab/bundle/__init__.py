@@ -1,0 +1,10 @@
+"""Images and programs: official ones, or a bundle built from Go modules and Debian packages."""
+
+from __future__ import annotations
+
+from servicelab.bundle.bundle import Bundle
+from servicelab.bundle.choice import ensure_bundle
+from servicelab.bundle.listing import ImageEntry, list_images
+from servicelab.bundle.portable import load, save
+
+__all__ = ["Bundle", "ImageEntry", "ensure_bundle", "list_images", "load", "save"]

@@ -1,0 +1,3 @@
+module servicelab.local/pause
+
+go 1.26.0
