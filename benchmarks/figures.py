@@ -46,7 +46,9 @@ class Figure:
         unit = f" {self.unit}" if self.unit else ""
         spread = f"{min(self.values):.2f} to {max(self.values):.2f}"
         target = "" if self.target is None else f"≤ {self.target:g}{unit}"
-        return f"| {self.name} | {self.median:.2f}{unit} | {spread} | {len(self.values)} | {target} |"
+        return (
+            f"| {self.name} | {self.median:.2f}{unit} | {spread} | {len(self.values)} | {target} |"
+        )
 
 
 HEADER = "| what | median | range | runs | aim |\n|---|---|---|---|---|"

@@ -50,10 +50,16 @@ def test_another_client_may_get_another_pod(own_web):
     """Affinity is by client address: each client sticks to its Pod, and not all to the same."""
     make_sticky(own_web)
 
+    # All on one node: affinity is kept in a node's kernel, and it is the address that must decide.
+    (first,) = own_web.lab.pods("servicelab/role=client")
     chosen = set()
     # Clients are added until two differ; that all of STICKY agree by luck is below 1e-9.
     for number in range(STICKY):
-        client = own_web.client if number == 0 else own_web.lab.client(f"client-{number}")
+        client = (
+            own_web.client
+            if number == 0
+            else own_web.lab.client(f"client-{number}", node=first.node)
+        )
         answers = set(client.web(own_web.service.url, times=STICKY).pods)
         assert len(answers) == 1, f"not sticky: {client.name} got {sorted(answers)}"
         chosen |= answers

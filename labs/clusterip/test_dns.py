@@ -30,7 +30,7 @@ def test_the_full_name_is_the_cluster_ip(web):
     """SERVICE.NAMESPACE.svc.cluster.local is the ClusterIP, TTL 30, authoritative."""
     reply = answered(web.client, web.service.dns_name, server=cluster_dns(web.lab))
 
-    assert reply.addresses == (web.service.cluster_ip,)
+    assert reply.addresses == [web.service.cluster_ip]
     assert reply.rcode == "NOERROR"
     assert reply.authoritative
     assert reply.ttl == TTL
@@ -49,9 +49,9 @@ def test_short_names_work_in_their_own_namespace_only(lab):
     answered(client, service.dns_name, server=cluster_dns(lab))
 
     for name in (service.dns_name, f"nobody.{lab.namespace}", "nobody"):
-        assert client.resolve(name).addresses == (address,), f"{name} in its own namespace"
+        assert client.resolve(name).addresses == [address], f"{name} in its own namespace"
     for name in (service.dns_name, f"nobody.{lab.namespace}"):
-        assert stranger.resolve(name).addresses == (address,), f"{name} from another namespace"
+        assert stranger.resolve(name).addresses == [address], f"{name} from another namespace"
     assert stranger.resolve("nobody").error == "name", "the short name, from another namespace"
 
 
@@ -73,7 +73,9 @@ def test_a_pods_resolv_conf(web):
 @claim("DNS-04")
 def test_the_kube_dns_service_has_three_ports(lab):
     """kube-dns is 53/UDP, 53/TCP and 9153/TCP, and each of them answers."""
-    ports = lab.kubectl("get", "service", "kube-dns", "-n", "kube-system", "--no-headers").split()[4]
+    ports = lab.kubectl("get", "service", "kube-dns", "-n", "kube-system", "--no-headers").split()[
+        4
+    ]
     client = lab.client()
     server = cluster_dns(lab)
 
@@ -109,6 +111,6 @@ def test_unknown_is_nxdomain_and_empty_is_not(lab):
     empty = answered(client, lab.service("nobody").dns_name, server=server)
     unknown = client.dns(f"stranger.{lab.namespace}.svc.cluster.local", server=server)
 
-    assert empty.addresses == (lab.service("nobody").cluster_ip,)
+    assert empty.addresses == [lab.service("nobody").cluster_ip]
     assert lab.service("nobody").endpoints() == set()
-    assert (unknown.rcode, unknown.addresses) == ("NXDOMAIN", ())
+    assert (unknown.rcode, unknown.addresses) == ("NXDOMAIN", [])

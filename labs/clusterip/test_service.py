@@ -36,7 +36,9 @@ def test_two_dry_runs_joined_by_dashes_are_two_objects(lab):
 
     printed = lab.kubectl("apply", "-f", "-", stdin=f"{deployment}---\n{service}")
 
-    assert re.fullmatch(r"deployment.apps/web (unchanged|configured)\nservice/web created\n", printed)
+    assert re.fullmatch(
+        r"deployment.apps/web (unchanged|configured)\nservice/web created\n", printed
+    )
     made = lab.service("web").read()
     cidr = lab.kubectl_json("get", "servicecidr", "kubernetes")["spec"]["cidrs"][0]
     assert made.spec.type == "ClusterIP", "the type that expose gives by default"
@@ -53,7 +55,9 @@ def test_two_dry_runs_joined_by_dashes_are_two_objects(lab):
 def test_expose_and_the_manifest_give_the_same_service(lab):
     """The imperative and the declarative Service have the same type, ports and selector."""
     lab.apply("web.yaml")
-    lab.kubectl("expose", "deployment", "web", "--name=imperative", "--port=8080", "--target-port=80")
+    lab.kubectl(
+        "expose", "deployment", "web", "--name=imperative", "--port=8080", "--target-port=80"
+    )
 
     def spec(name: str) -> dict:
         read = lab.kubectl_json("get", "service", name)["spec"]

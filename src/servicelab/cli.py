@@ -24,8 +24,6 @@ app.add_typer(engine_app, name="engine")
 app.add_typer(images_app, name="images")
 
 DEFAULT_CLUSTER = "servicelab"
-#: What pytest's exit status means here: claims that differ 1, usage 2, infrastructure 3.
-_PYTEST_EXIT = {0: 0, 1: 1, 2: 130, 3: 3, 4: 2, 5: 2}
 
 Name = Annotated[str, typer.Option("--cluster-name", help="Name of the kind cluster.")]
 Images = Annotated[str, typer.Option("--images", help="auto, official or bundle.")]
@@ -44,7 +42,7 @@ def run(context: typer.Context) -> None:
     """
     from servicelab.run import run_labs
 
-    raise typer.Exit(_PYTEST_EXIT.get(run_labs(context.args), 3))
+    raise typer.Exit(run_labs(context.args))
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """The session's fixtures: the cluster, its proxy mode, and the places to ask from.
 
-They are registered as a plugin object in pytest_configure, after every plugin that pytest loads by
+The module is registered as a plugin in pytest_configure, after every plugin that pytest loads by
 name or entry point: so `kind_cluster` is this one, whatever the load order of pytest-kind's.
 """
 
@@ -15,7 +15,18 @@ import pytest
 
 from servicelab.content import default_kind_config
 from servicelab.host import ProcessIdentity, process_identity
-from servicelab.lab.plugin import LabFixtures
+from servicelab.lab.plugin import lab, shared_lab
+
+__all__ = [
+    "cluster",
+    "kind_cluster",
+    "kind_config",
+    "lab",
+    "nodes",
+    "outside",
+    "proxy_mode",
+    "shared_lab",
+]
 
 if TYPE_CHECKING:
     from servicelab.cluster import Cluster, ProxyMode
@@ -66,63 +77,63 @@ def missing_in_kernel(mode: str) -> str:
     return ""
 
 
-class Fixtures(LabFixtures):
-    """Session-scoped fixtures; override any of them in a conftest.py."""
+@pytest.fixture(scope="session")
+def kind_config() -> Path:
+    """The kind configuration of the session's cluster."""
+    return default_kind_config()
 
-    @pytest.fixture(scope="session")
-    def kind_config(self) -> Path:
-        """The kind configuration of the session's cluster."""
-        return default_kind_config()
 
-    @pytest.fixture(scope="session")
-    def kind_cluster(
-        self, pytestconfig: pytest.Config, kind_config: Path
-    ) -> Iterator[Cluster]:
-        """A cluster that is ready; the one that was kept, if there is one of that name."""
-        from servicelab.cluster import cluster_lock, reap
-        from servicelab.verdict.run_facts import run_facts
+@pytest.fixture(scope="session")
+def kind_cluster(pytestconfig: pytest.Config, kind_config: Path) -> Iterator[Cluster]:
+    """A cluster that is ready; the one that was kept, if there is one of that name."""
+    from servicelab.cluster import cluster_lock, reap
+    from servicelab.verdict.run_facts import run_facts
 
-        cluster = cluster_of_session(pytestconfig)
-        chosen = pytestconfig.getoption("kind_config", None)
-        with cluster_lock(cluster.name):
-            reap(cluster.engine)
-            cluster.create(Path(chosen) if chosen else kind_config)
-        run_facts(pytestconfig).learn(
-            kubernetes_version=cluster.kubernetes_version,
-            cluster=cluster.name,
-            nodes=len(cluster.nodes),
-            engine=f"{cluster.engine.kind} Docker Engine",
-            images=f"{cluster.bundle.source}: {cluster.bundle.reason}",
-        )
-        yield cluster
-        cluster.close()
+    cluster = cluster_of_session(pytestconfig)
+    chosen = pytestconfig.getoption("kind_config", None)
+    with cluster_lock(cluster.name):
+        reap(cluster.engine)
+        cluster.create(Path(chosen) if chosen else kind_config)
+    run_facts(pytestconfig).learn(
+        kubernetes_version=cluster.kubernetes_version,
+        cluster=cluster.name,
+        nodes=len(cluster.nodes),
+        engine=f"{cluster.engine.kind} Docker Engine",
+        images=f"{cluster.bundle.source}: {cluster.bundle.reason}",
+    )
+    yield cluster
+    cluster.close()
 
-    @pytest.fixture(scope="session")
-    def proxy_mode(self, request: pytest.FixtureRequest, kind_cluster: Cluster) -> str:
-        """The proxy mode under test; each one that the session asks for is entered once."""
-        mode: ProxyMode = request.param
-        if reason := missing_in_kernel(mode):
-            pytest.skip(reason)
-        kind_cluster.switch_mode(mode)
-        return mode
 
-    @pytest.fixture(scope="session")
-    def cluster(self, kind_cluster: Cluster, proxy_mode: str) -> Cluster:
-        """The cluster, in the proxy mode under test."""
-        assert kind_cluster.mode == proxy_mode
-        return kind_cluster
+@pytest.fixture(scope="session")
+def proxy_mode(request: pytest.FixtureRequest, kind_cluster: Cluster) -> str:
+    """The proxy mode under test; each one that the session asks for is entered once."""
+    mode: ProxyMode = request.param
+    if reason := missing_in_kernel(mode):
+        pytest.skip(reason)
+    kind_cluster.switch_mode(mode)
+    return mode
 
-    @pytest.fixture(scope="session")
-    def nodes(self, cluster: Cluster) -> list[NodeVantage]:
-        """A place to ask from on each node, control plane first."""
-        return cluster.node_vantages
 
-    @pytest.fixture(scope="session")
-    def outside(self, cluster: Cluster) -> Iterator[OutsideVantage]:
-        """A place to ask from beside the cluster, without a route to Pods or Services."""
-        vantage = cluster.outside()
-        yield vantage
-        vantage.remove()
+@pytest.fixture(scope="session")
+def cluster(kind_cluster: Cluster, proxy_mode: str) -> Cluster:
+    """The cluster, in the proxy mode under test."""
+    assert kind_cluster.mode == proxy_mode
+    return kind_cluster
+
+
+@pytest.fixture(scope="session")
+def nodes(cluster: Cluster) -> list[NodeVantage]:
+    """A place to ask from on each node, control plane first."""
+    return cluster.node_vantages
+
+
+@pytest.fixture(scope="session")
+def outside(cluster: Cluster) -> Iterator[OutsideVantage]:
+    """A place to ask from beside the cluster, without a route to Pods or Services."""
+    vantage = cluster.outside()
+    yield vantage
+    vantage.remove()
 
 
 def end_session(config: pytest.Config) -> None:

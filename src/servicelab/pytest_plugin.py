@@ -7,6 +7,7 @@ comes in `pytest_configure`, and what needs a cluster only with the fixtures.
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -215,10 +216,5 @@ def _load_refuters(config: pytest.Config) -> None:
 
 def _register_fixtures(config: pytest.Config) -> None:
     # Only now: what is registered last wins, so `kind_cluster` is ours whatever the load order.
-    try:
-        from servicelab.fixtures import Fixtures
-    except ModuleNotFoundError as error:
-        if error.name != "servicelab.fixtures":
-            raise
-        return
-    config.pluginmanager.register(Fixtures(), "servicelab-fixtures")
+    fixtures = import_module("servicelab.fixtures")
+    config.pluginmanager.register(fixtures, "servicelab-fixtures")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +10,14 @@ import pytest
 
 from servicelab.content import content_root, lab_path
 
+#: What pytest's exit status means here.
+_EXIT_CODES = {
+    pytest.ExitCode.OK: 0,
+    pytest.ExitCode.TESTS_FAILED: 1,
+    pytest.ExitCode.INTERRUPTED: 2,  # by errors in collecting: a file that can't be used
+    pytest.ExitCode.USAGE_ERROR: 2,
+    pytest.ExitCode.NO_TESTS_COLLECTED: 2,
+}
 #: Where a run leaves its results, below the current folder.
 RESULTS = Path(".servicelab")
 
@@ -39,12 +47,24 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
     return [*defaults, *(labs or [str(root / "labs")]), *rest]
 
 
+class _Interruption:
+    """A plugin that hears of Ctrl-C: pytest's exit status says the same for a broken test file."""
+
+    happened = False
+
+    def pytest_keyboard_interrupt(self) -> None:
+        self.happened = True
+
+
 def run_labs(arguments: Sequence[str]) -> int:
     """Run the labs in this process.
 
     Returns:
-        pytest's exit status.
+        The exit code: 0 every claim as known, 1 a claim differs or is not proved, 2 something given
+        can't be used, 3 the infrastructure failed, 130 interrupted.
     """
     # A lab's bytecode has no place among the installed files.
-    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
-    return int(pytest.main(pytest_arguments(arguments)))
+    sys.dont_write_bytecode = True
+    interruption = _Interruption()
+    status = pytest.main(pytest_arguments(arguments), plugins=[interruption])
+    return 130 if interruption.happened else _EXIT_CODES.get(pytest.ExitCode(status), 3)

@@ -71,7 +71,8 @@ def test_api_is_pykubes_client(kind_cluster: KindCluster) -> None:
 
 def test_port_forward_gives_a_port_that_answers(kind_cluster: KindCluster, namespace: str) -> None:
     """`port_forward(…)` is a context manager with a local port that leads to the Pod."""
-    kind_cluster.kubectl("-n", namespace, "apply", "-f", "-", input=POD.format(image=pins().agnhost_image))
+    manifest = POD.format(image=pins().agnhost_image)
+    kind_cluster.kubectl("-n", namespace, "apply", "-f", "-", input=manifest)
     kind_cluster.kubectl("-n", namespace, "wait", "--for=condition=Ready", "pod/forwarded")
 
     with kind_cluster.port_forward("pod/forwarded", 8080, "-n", namespace) as port:

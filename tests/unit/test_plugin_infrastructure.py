@@ -118,7 +118,6 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     calls: list[str] = []
     module = ModuleType("servicelab.fixtures")
-    module.Fixtures = type("Fixtures", (), {})  # type: ignore[attr-defined]
     module.end_session = lambda config: calls.append(config.option.cluster_name)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "servicelab.fixtures", module)
     return calls

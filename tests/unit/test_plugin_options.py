@@ -118,13 +118,12 @@ def test_a_broken_kind_configuration_is_told_by_who_uses_it(
 def our_fixtures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fixtures that need no cluster, in the place of servicelab's own."""
 
-    class Fixtures:
-        @pytest.fixture(scope="session")
-        def kind_cluster(self) -> str:
-            return "ours"
+    @pytest.fixture(scope="session")
+    def kind_cluster() -> str:
+        return "ours"
 
     module = ModuleType("servicelab.fixtures")
-    module.Fixtures = Fixtures  # type: ignore[attr-defined]
+    module.kind_cluster = kind_cluster  # type: ignore[attr-defined]
     module.end_session = lambda config: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "servicelab.fixtures", module)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from servicelab.cluster.lease import Lease, all_leases
-from servicelab.cluster.reap import cluster_lock, reap
+from servicelab.cluster.lease import Lease, all_leases, cluster_lock
+from servicelab.cluster.reap import reap
 from servicelab.host import ProcessIdentity, process_identity
 
 
@@ -81,4 +81,10 @@ def test_without_an_engine_the_leases_go() -> None:
 def test_the_lock_of_one_cluster_does_not_hold_another() -> None:
     """Two clusters can be made at once."""
     with cluster_lock("a"), cluster_lock("b"):
+        pass
+
+
+def test_who_holds_the_lock_may_take_it_again() -> None:
+    """A command that holds a cluster calls what holds it too."""
+    with cluster_lock("a"), cluster_lock("a"):
         pass

@@ -96,7 +96,9 @@ def _check(document: Any, path: Path) -> None:
             )
     nodes = document.get("nodes", [{"role": "control-plane"}])
     if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
-        raise UsageError(f"nodes in {path} is not a list of mappings", remedy="see kind-config.yaml")
+        raise UsageError(
+            f"nodes in {path} is not a list of mappings", remedy="see kind-config.yaml"
+        )
     roles = [node.get("role", "control-plane") for node in nodes]
     if unknown := sorted({str(role) for role in roles} - {"control-plane", "worker"}):
         raise UsageError(

@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -84,6 +85,8 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         self._kind_path = kind_path
         self._kubectl_path = kubectl_path
         self._vantages: list[NodeVantage] = []
+        self._sweeper: ThreadPoolExecutor | None = None
+        self._sweeping: list[Future[None]] = []
 
     # What it stands on, found when first needed.
 
@@ -271,11 +274,31 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         else:
             self.delete()
 
+    def sweep(self, work: Callable[[], None]) -> None:
+        """Clean something up while the next test goes on; `close` waits for it.
+
+        Args:
+            work: a few calls of the API; one at a time is done, in order.
+        """
+        if self._sweeper is None:
+            self._sweeper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sweep")
+        self._sweeping.append(self._sweeper.submit(work))
+
     def close(self) -> None:
-        """Close the channels to the vantage points."""
+        """Wait for what is being cleaned up, and close the channels to the vantage points.
+
+        Raises:
+            kubernetes.client.ApiException: something could not be cleaned up.
+        """
         for vantage in self._vantages:
             vantage.close()
         self._vantages = []
+        if self._sweeper is not None:
+            self._sweeper.shutdown()
+            self._sweeper = None
+        swept, self._sweeping = self._sweeping, []
+        for work in swept:
+            work.result()
 
     # Asking it.
 
@@ -284,14 +307,17 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         """The official Kubernetes client, from the cluster's own kubeconfig only."""
         from kubernetes import config
 
-        return config.new_client_from_config(str(self.kubeconfig_path))
+        client: ApiClient = config.new_client_from_config(  # type: ignore[no-untyped-call]
+            str(self.kubeconfig_path)
+        )
+        return client
 
     @cached_property
     def dynamic(self) -> DynamicClient:
         """The official dynamic client: any kind of object, by its apiVersion and kind."""
         from kubernetes.dynamic import DynamicClient
 
-        return DynamicClient(self.client)
+        return DynamicClient(self.client)  # type: ignore[no-untyped-call]
 
     @cached_property
     def api(self) -> Any:
@@ -345,13 +371,20 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         """
         from servicelab.cluster.proxy_mode import switch
 
-        if mode == self.mode:
-            return
-        with self.progress.step(f"switching {self.name} from {self.mode} to {mode}"):
-            switch(self, mode)
-        self.mode = mode
-        if lease := self.lease:
-            lease.with_(mode=mode)
+        with leases.cluster_lock(self.name):
+            lease = self.lease
+            if lease and lease.mode:
+                # Another process that shares the cluster may have switched it meanwhile.
+                self.mode = _as_mode(lease.mode)
+            if mode == self.mode:
+                return
+            if lease:
+                lease.with_(mode="")  # until it is proved, nobody knows
+            with self.progress.step(f"switching {self.name} from {self.mode} to {mode}"):
+                switch(self, mode)
+            self.mode = mode
+            if lease:
+                lease.with_(mode=mode)
 
     def kubectl(self, *args: str, **kwargs: Any) -> str:
         """Run kubectl against the cluster and return what it printed.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from servicelab.cache import state_root
 from servicelab.host import ProcessIdentity
@@ -101,6 +105,18 @@ def read_lease(name: str) -> Lease | None:
         return None
     except (ValueError, TypeError, KeyError):
         return Lease(name, None, "", keep=False, made_by="run", node_image="")
+
+
+@contextlib.contextmanager
+def cluster_lock(name: str) -> Iterator[None]:
+    """Hold one cluster's life: no two processes create, switch or delete it at once.
+
+    May be entered again by the process that holds it.
+    """
+    path = state_root() / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path, is_singleton=True):
+        yield
 
 
 def all_leases() -> list[Lease]:

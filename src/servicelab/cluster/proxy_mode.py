@@ -61,7 +61,8 @@ def switch(cluster: Cluster, mode: ProxyMode) -> None:
     from servicelab.cluster.readiness import prove_ready
 
     core = CoreV1Api(cluster.client)
-    config = core.read_namespaced_config_map(CONFIG_MAP, NAMESPACE).data["config.conf"]
+    data: dict[str, str] = core.read_namespaced_config_map(CONFIG_MAP, NAMESPACE).data or {}
+    config = data["config.conf"]
     wanted = {**yaml.safe_load(config), "mode": mode}
     core.patch_namespaced_config_map(
         CONFIG_MAP, NAMESPACE, {"data": {"config.conf": yaml.safe_dump(wanted)}}

@@ -57,9 +57,7 @@ def start_probes(cluster: Cluster) -> None:
     from servicelab.vantage.nodes import NODE_PROBES
 
     control_plane = f"{cluster.name}-control-plane"
-    cluster.docker_exec(
-        control_plane, "kubectl", _ADMIN, "apply", "-f", "-", input=NODE_PROBES
-    )
+    cluster.docker_exec(control_plane, "kubectl", _ADMIN, "apply", "-f", "-", input=NODE_PROBES)
 
 
 def prove_ready(cluster: Cluster) -> list[NodeProof]:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from filelock import FileLock
-
-from servicelab.cache import state_root
 from servicelab.cluster.kind_cluster import remove_containers
 from servicelab.cluster.lease import Lease, all_leases, forget
 from servicelab.engine import Engine
@@ -28,15 +22,6 @@ class Reaped:
     cluster: str
     containers: tuple[str, ...]
     why: str
-
-
-@contextlib.contextmanager
-def cluster_lock(name: str) -> Iterator[None]:
-    """Hold one cluster's life: two processes never create or delete it at once."""
-    path: Path = state_root() / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path):
-        yield
 
 
 def abandoned() -> list[Lease]:

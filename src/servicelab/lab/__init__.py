@@ -2,8 +2,8 @@
 
 from servicelab.lab.faults import Fault
 from servicelab.lab.lab import Lab
-from servicelab.lab.plugin import LabFixtures, shared
+from servicelab.lab.plugin import shared
 from servicelab.lab.pods import LabPod
 from servicelab.lab.service import Service
 
-__all__ = ["Fault", "Lab", "LabFixtures", "LabPod", "Service", "shared"]
+__all__ = ["Fault", "Lab", "LabPod", "Service", "shared"]

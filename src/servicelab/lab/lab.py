@@ -7,6 +7,7 @@ import re
 import subprocess
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from servicelab.errors import UsageError
 from servicelab.lab.faults import NO_FAULT, Fault
 from servicelab.lab.manifests import Document, parse_manifest, read_manifest
-from servicelab.lab.pods import LabPod, is_ready, lab_pod, pods_in_words
+from servicelab.lab.pods import LabPod, is_going, is_ready, lab_pod, pods_in_words
 from servicelab.lab.service import Service
 from servicelab.lab.watching import watch_until
 from servicelab.vantage.pods import PodVantage, client_pod_manifest
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from kubernetes.client import AppsV1Api, CoreV1Api, DiscoveryV1Api
     from kubernetes.dynamic import DynamicClient
 
-    from servicelab.cluster import Cluster
+    from servicelab.cluster import Cluster, Node
     from servicelab.observe.model import ServiceRule
 
 FIELD_MANAGER = "servicelab"
@@ -115,9 +116,7 @@ class Lab:
         """Set labels of a Pod, as `kubectl label --overwrite` does; None removes one."""
         name = pod if isinstance(pod, str) else pod.name
         if not self._instead("label", name, **labels):
-            self.core.patch_namespaced_pod(
-                name, self.namespace, {"metadata": {"labels": labels}}
-            )
+            self.core.patch_namespaced_pod(name, self.namespace, {"metadata": {"labels": labels}})
 
     def scale(self, deployment: str, replicas: int) -> None:
         """Set a Deployment's number of replicas."""
@@ -177,8 +176,9 @@ class Lab:
     def pods(self, selector: str) -> list[LabPod]:
         """The Pods that a selector matches now, those being deleted left out; by name."""
         listed = self.core.list_namespaced_pod(self.namespace, label_selector=selector).items
-        alive = [pod for pod in listed if pod.metadata.deletion_timestamp is None]
-        return sorted((lab_pod(pod) for pod in alive), key=lambda pod: pod.name)
+        return sorted(
+            (lab_pod(pod) for pod in listed if not is_going(pod)), key=lambda pod: pod.name
+        )
 
     def ready_pods(self, selector: str, count: int) -> list[LabPod]:
         """Wait until exactly this many Pods match and all are Ready; by name.
@@ -188,7 +188,7 @@ class Lab:
         """
 
         def settled(pods: Mapping[str, Any]) -> bool | Missing:
-            alive = [pod for pod in pods.values() if pod.metadata.deletion_timestamp is None]
+            alive = [pod for pod in pods.values() if not is_going(pod)]
             ready = sum(is_ready(pod) for pod in alive)
             return len(alive) == ready == count or Missing(f"{ready} of {len(alive)} Pods Ready")
 
@@ -201,8 +201,9 @@ class Lab:
             namespace=self.namespace,
             label_selector=selector,
         )
-        alive = [pod for pod in found.values() if pod.metadata.deletion_timestamp is None]
-        return sorted((lab_pod(pod) for pod in alive), key=lambda pod: pod.name)
+        return sorted(
+            (lab_pod(pod) for pod in found.values() if not is_going(pod)), key=lambda pod: pod.name
+        )
 
     def running_pod(self, name: str) -> LabPod:
         """Wait until a Pod runs, Ready or not, and has an address."""
@@ -224,12 +225,13 @@ class Lab:
         from servicelab.observe.model import rules_for
         from servicelab.observe.node_rules import node_rules
 
-        return {
-            node.name: rules_for(
-                node_rules(self.cluster, node.name, self.cluster.mode), self.namespace, service
-            )
-            for node in self.cluster.nodes
-        }
+        def of_node(node: Node) -> tuple[ServiceRule, ...]:
+            found = node_rules(self.cluster, node.name, self.cluster.mode)
+            return rules_for(found, self.namespace, service)
+
+        nodes = self.cluster.nodes
+        with ThreadPoolExecutor(max_workers=len(nodes)) as asking:
+            return dict(zip((node.name for node in nodes), asking.map(of_node, nodes), strict=True))
 
     # Places to ask from.
 
@@ -277,14 +279,17 @@ class Lab:
         )
 
     def close(self) -> None:
-        """Delete the namespaces without waiting; a name is never used again."""
-        for client in self._clients:
-            client.close()
+        """Hang up, and delete the namespaces without waiting; a name is never used again."""
         for lab in (*self._others, self):
-            # What has a grace period would keep the namespace, and its node's work, for longer.
-            lab.core.delete_collection_namespaced_pod(lab.namespace, grace_period_seconds=0)
-            lab.core.delete_namespace(lab.namespace)
+            for client in lab._clients:
+                client.close()
+            self.cluster.sweep(lab._delete_namespace)
         self._others = []
+
+    def _delete_namespace(self) -> None:
+        # What has a grace period would keep the namespace, and its node's work, for longer.
+        self.core.delete_collection_namespaced_pod(self.namespace, grace_period_seconds=0)
+        self.core.delete_namespace(self.namespace)
 
 
 def _namespace_name(title: str) -> str:

@@ -36,15 +36,13 @@ def _lab(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Lab]:
     lab.close()
 
 
-class LabFixtures:
-    """Fixtures that tests of a lab use."""
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Lab]:
+    """A namespace of the test's own."""
+    yield from _lab(request, cluster)
 
-    @pytest.fixture
-    def lab(self, request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Lab]:
-        """A namespace of the test's own."""
-        yield from _lab(request, cluster)
 
-    @pytest.fixture(scope=shared)
-    def shared_lab(self, request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Lab]:
-        """A namespace that the tests of a file share; they change nothing in it."""
-        yield from _lab(request, cluster)
+@pytest.fixture(scope=shared)
+def shared_lab(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Lab]:
+    """A namespace that the tests of a file share; they change nothing in it."""
+    yield from _lab(request, cluster)

@@ -41,7 +41,12 @@ def is_ready(pod: Any) -> bool:
     """Its Ready condition is true, and it is not being deleted."""
     conditions = pod.status.conditions or ()
     ready = any(each.type == "Ready" and each.status == "True" for each in conditions)
-    return ready and pod.metadata.deletion_timestamp is None
+    return ready and not is_going(pod)
+
+
+def is_going(pod: Any) -> bool:
+    """It is being deleted."""
+    return pod.metadata.deletion_timestamp is not None
 
 
 def pods_in_words(pods: Mapping[str, Any]) -> str:

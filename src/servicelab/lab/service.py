@@ -93,7 +93,6 @@ class Service:
         )
         return wanted
 
-
     def programmed(self, endpoints: Collection[str]) -> None:
         """Wait until the kernel of every node leads to exactly these endpoints, each IP:port.
 

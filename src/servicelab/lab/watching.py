@@ -49,9 +49,9 @@ def watch_until(
         answer = until(objects)
         if answer:
             return objects
-        watch = Watch()
+        watch = Watch()  # type: ignore[no-untyped-call]
         try:
-            for event in watch.stream(
+            for event in watch.stream(  # type: ignore[no-untyped-call]
                 listing,
                 resource_version=page.metadata.resource_version,
                 timeout_seconds=max(1, min(_WATCH_SECONDS, round(left))),
@@ -64,7 +64,7 @@ def watch_until(
                     objects[item.metadata.name] = item
                 answer = until(objects)
                 if answer:
-                    watch.stop()
+                    watch.stop()  # type: ignore[no-untyped-call]
                     return objects
         except ApiException as error:
             if error.status != 410:  # the version is too old: list again

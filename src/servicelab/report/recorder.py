@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from servicelab.errors import InfrastructureError, ServicelabError, UsageError
+from servicelab.interrupts import terminate_like_ctrl_c
 from servicelab.report import claims_json, matrix
 from servicelab.report.results import ClaimTestResult, PlannedTest, RunResults, combine
 from servicelab.verdict.catalogue import Catalogue, Claim, catalogue_above
@@ -70,6 +71,9 @@ class Recorder:
                     item.nodeid, test.mark.id, test.mode, test.of
                 )
         self.without_test = self.selection.without_test(session.config)
+        if self.uses_cluster and not session.config.option.collectonly:
+            # A run that is told to end deletes its cluster first, as on Ctrl-C.
+            terminate_like_ctrl_c()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -133,6 +137,7 @@ class Recorder:
     def pytest_testnodeready(self) -> None:
         """A worker may make a cluster, and may not live to say so."""
         self.uses_cluster = True
+        terminate_like_ctrl_c()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
