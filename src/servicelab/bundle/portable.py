@@ -113,6 +113,8 @@ def load(file: Path, progress: Progress) -> None:
     if not file.is_file():
         raise UsageError(f"there is no file {file}")
     try:
+        if not tarfile.is_tarfile(file):
+            raise _foreign(file)
         with tarfile.open(file, "r:") as archive:
             sums = _read_manifest(file, archive)
             with locked(progress):
@@ -205,7 +207,8 @@ def _unpack(file: Path, archive: tarfile.TarFile, part: Part, wanted: str, into:
         raise _damaged(file, f"the sum of {part.member} is wrong")
     stream.seek(0)
     into.mkdir()
-    with tarfile.open(fileobj=stream, mode="r|gz") as tar:
+    # Not "r|gz": that one stops after the first of the blocks that `Compressed` writes.
+    with tarfile.open(fileobj=stream, mode="r:gz") as tar:
         # Links in the engine's programs lead to absolute paths, which the "data" filter refuses.
         if hasattr(tarfile, "tar_filter"):
             tar.extractall(into, filter="tar")
