@@ -14,9 +14,9 @@ import yaml
 
 from benchmarks.figures import Figure, write
 from servicelab.cluster import Cluster
-from servicelab.content import default_kind_config
 from servicelab.cluster.config import read_config
 from servicelab.cluster.readiness import prove_ready, start_probes
+from servicelab.content import default_kind_config
 from servicelab.progress import Progress
 
 

@@ -43,7 +43,7 @@ def test_a_relabelled_pod_leaves(own_web):
 
 @claim("CIP-05")
 def test_a_labelled_pod_joins(lab):
-    """Label a bare Pod so that it matches: it joins endpoints and every node's rules, and answers."""
+    """Label a bare Pod so that it matches: it joins endpoints, every node's rules, and answers."""
     lab.apply("testpods.yaml")
     client = lab.start_client()
     before = lab.ready_pods("run=testpod", 1)
@@ -61,7 +61,7 @@ def test_a_labelled_pod_joins(lab):
 
 @claim("CIP-10")
 def test_a_pod_that_is_not_ready_gets_no_traffic(own_web):
-    """A failing readiness probe takes a Pod out of the ready endpoints, and traffic away from it."""
+    """A failing readiness probe takes a Pod out of the ready endpoints, and out of traffic."""
     lab = own_web.lab
     lab.apply("moody.yaml")
     four = lab.ready_pods("app=web", 4)

@@ -27,7 +27,7 @@ def create_deployment(lab) -> str:
 
 @claim("CIP-01")
 def test_two_dry_runs_joined_by_dashes_are_two_objects(lab):
-    """`create deployment` and `expose`, joined by ---, apply as a Deployment and a ClusterIP Service."""
+    """`create deployment` and `expose`, joined by ---, apply as a Deployment and a Service."""
     deployment = create_deployment(lab)
     lab.kubectl("apply", "-f", "-", stdin=deployment)
     service = lab.kubectl(

@@ -53,7 +53,7 @@ class NodeProof:
 
 
 def start_probes(cluster: Cluster) -> None:
-    """Apply the node probes through the control plane's own kubectl, before there is a kubeconfig."""
+    """Apply the node probes by the control plane's own kubectl, before there is a kubeconfig."""
     from servicelab.vantage.nodes import NODE_PROBES
 
     control_plane = f"{cluster.name}-control-plane"

@@ -40,7 +40,11 @@ _SYSCTLS = (
     "net/ipv6/conf/default/forwarding",
     "net/bridge/bridge-nf-call-iptables",
     "net/bridge/bridge-nf-call-ip6tables",
+    "fs/inotify/max_user_instances",
 )
+# A cluster of three nodes takes some 60 inotify instances, and many hosts allow 128 in all; a
+# kubelet that gets none ends with an error that does not name it.
+INOTIFY_INSTANCES = 1024
 
 Rule = tuple[str, ...]
 
@@ -96,6 +100,9 @@ def apply_guard(programs: Programs, pool: IPv4Network, changes: HostChanges) -> 
     Raises:
         InfrastructureError: the kernel refuses a route or a rule.
     """
+    inotify = "fs/inotify/max_user_instances"
+    if int(_read_sysctl(inotify) or INOTIFY_INSTANCES) < INOTIFY_INSTANCES:
+        (Path("/proc/sys") / inotify).write_text(str(INOTIFY_INSTANCES))
     for network in changes.routes:
         _must(programs, changes, "ip", "route", "replace", "unreachable", network)
     for rule in routing_rules(pool):

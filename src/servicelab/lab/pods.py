@@ -64,7 +64,9 @@ def _in_words(pod: Any) -> str:
         state = status.state
         if state and state.waiting and state.waiting.reason != "ContainerCreating":
             words.append(f"{status.name}: {state.waiting.reason} {status.image}")
-    for condition in pod.status.conditions or ():
-        if condition.type == "PodScheduled" and condition.status == "False":
-            words.append(str(condition.message))
+    words += [
+        str(condition.message)
+        for condition in pod.status.conditions or ()
+        if condition.type == "PodScheduled" and condition.status == "False"
+    ]
     return " ".join(words)
