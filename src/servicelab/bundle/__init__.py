@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from servicelab.bundle.bundle import Bundle
-from servicelab.bundle.choice import ensure_bundle
+from servicelab.bundle.choice import checked_source, ensure_bundle
 from servicelab.bundle.listing import ImageEntry, list_images
 from servicelab.bundle.portable import load, save
 
-__all__ = ["Bundle", "ImageEntry", "ensure_bundle", "list_images", "load", "save"]
+__all__ = ["Bundle", "ImageEntry", "checked_source", "ensure_bundle", "list_images", "load", "save"]

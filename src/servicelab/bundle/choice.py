@@ -20,6 +20,19 @@ SOURCES = ("auto", *get_args(Source))
 KUBERNETES_VARIABLE = "SERVICELAB_KUBERNETES"
 
 
+def checked_source(source: str) -> str:
+    """The image source, if it is one.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if source not in SOURCES:
+        raise UsageError(
+            f"there is no image source {source!r}", remedy=f"choose from {', '.join(SOURCES)}"
+        )
+    return source
+
+
 def ensure_bundle(
     engine: Engine,
     *,
@@ -40,10 +53,7 @@ def ensure_bundle(
         UsageError: an unknown source, or a version that the source does not have.
         InfrastructureError: something can't be pulled or built.
     """
-    if source not in SOURCES:
-        raise UsageError(
-            f"there is no image source {source!r}", remedy=f"choose from {', '.join(SOURCES)}"
-        )
+    checked_source(source)
     named = kubernetes or os.environ.get(KUBERNETES_VARIABLE)
     version = checked_version(named) if named else pins().kubernetes
     if version != pins().kubernetes:

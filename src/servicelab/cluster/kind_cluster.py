@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pytest_kind import KindCluster
 
-from servicelab.bundle import Bundle, ensure_bundle
+from servicelab.bundle import Bundle, checked_source, ensure_bundle
 from servicelab.cluster import lease as leases
 from servicelab.cluster.config import ProxyMode, read_config, render_config, write_patches
 from servicelab.cluster.creation import run_kind
@@ -80,7 +80,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         self.made_by = made_by
         self.progress = progress or Progress(quiet=True)
         self._owner = owner or process_identity()
-        self._images = images
+        self._images = checked_source(images)
         self._image = image
         self._kind_path = kind_path
         self._kubectl_path = kubectl_path
