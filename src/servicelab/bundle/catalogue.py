@@ -175,4 +175,6 @@ def node_step(commands: dict[str, Step], probe: Step) -> Step:
         node_base_step(),
         probe,
     ]
-    return make_step("node", build, facts=facts, files=[PODNET_MANIFEST], needs=needs, disk=2600)
+    return make_step(
+        "node", build, facts=facts, files=[PODNET_MANIFEST], needs=needs, disk=2600, recipe=2
+    )

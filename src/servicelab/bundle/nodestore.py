@@ -134,5 +134,9 @@ def _move_out_of_var(store: Path, root: Path) -> None:
     for snapshot in (store / SNAPSHOTS).iterdir():
         (snapshot / "fs").rename(outside / "snapshots" / snapshot.name)
         (snapshot / "fs").symlink_to(f"/{OUTSIDE_VAR}/snapshots/{snapshot.name}")
-    (store / BLOBS).rename(outside / "blobs")
-    (store / BLOBS).symlink_to(f"/{OUTSIDE_VAR}/blobs")
+    # File by file: what a running node is given later must be renamed into this folder, and that
+    # does not work across the border of /var.
+    (outside / "blobs").mkdir()
+    for blob in [path for path in (store / BLOBS).rglob("*") if path.is_file()]:
+        blob.rename(outside / "blobs" / blob.name)
+        blob.symlink_to(f"/{OUTSIDE_VAR}/blobs/{blob.name}")
