@@ -30,10 +30,10 @@ def test_the_full_name_is_the_cluster_ip(web):
     """SERVICE.NAMESPACE.svc.cluster.local is the ClusterIP, TTL 30, authoritative."""
     reply = answered(web.client, web.service.dns_name, server=cluster_dns(web.lab))
 
-    assert reply.addresses == [web.service.cluster_ip]
+    assert reply.addresses == [web.service.cluster_ip], "the name is not the ClusterIP"
     assert reply.rcode == "NOERROR"
-    assert reply.authoritative
-    assert reply.ttl == TTL
+    assert reply.authoritative, "the answer does not come from the authority"
+    assert reply.ttl == TTL, f"the TTL is {reply.ttl} s"
 
 
 @claim("DNS-02")
@@ -52,7 +52,8 @@ def test_short_names_work_in_their_own_namespace_only(lab):
         assert client.resolve(name).addresses == (address,), f"{name} in its own namespace"
     for name in (service.dns_name, f"nobody.{lab.namespace}"):
         assert stranger.resolve(name).addresses == (address,), f"{name} from another namespace"
-    assert stranger.resolve("nobody").error == "name", "the short name, from another namespace"
+    short = stranger.resolve("nobody")
+    assert short.error == "name", f"the short name, from another namespace: {short.outcome}"
 
 
 @claim("DNS-03")
@@ -61,25 +62,23 @@ def test_a_pods_resolv_conf(web):
     lines = [line.split() for line in web.client.read_file("/etc/resolv.conf").splitlines()]
     settings = {words[0]: words[1:] for words in lines if words}
 
-    assert settings["nameserver"] == [cluster_dns(web.lab)]
-    assert settings["search"][:3] == [
+    assert settings.get("nameserver") == [cluster_dns(web.lab)], "the Pod does not ask kube-dns"
+    assert settings.get("search", [])[:3] == [
         f"{web.lab.namespace}.svc.cluster.local",
         "svc.cluster.local",
         "cluster.local",
-    ]
-    assert "ndots:5" in settings["options"]
+    ], "other search domains come first"
+    assert "ndots:5" in settings.get("options", []), "ndots is another one"
 
 
 @claim("DNS-04")
 def test_the_kube_dns_service_has_three_ports(lab):
     """kube-dns is 53/UDP, 53/TCP and 9153/TCP, and each of them answers."""
-    ports = lab.kubectl("get", "service", "kube-dns", "-n", "kube-system", "--no-headers").split()[
-        4
-    ]
     client = lab.client()
     server = cluster_dns(lab)
+    row = lab.kubectl("get", "service", "kube-dns", "-n", "kube-system", "--no-headers").split()
 
-    assert sorted(ports.split(",")) == ["53/TCP", "53/UDP", "9153/TCP"]
+    assert sorted(row[4].split(",")) == ["53/TCP", "53/UDP", "9153/TCP"], "kube-dns has other ports"
     for tcp in (False, True):
         answer = client.dns("kubernetes.default.svc.cluster.local", server=server, tcp=tcp)
         assert answer.addresses, f"over {'TCP' if tcp else 'UDP'}: {answer.outcome}"
@@ -96,9 +95,10 @@ def test_srv_and_ptr_records(lab):
     for port, protocol, number in (("http", "tcp", 8080), ("talk", "udp", 8080)):
         srv = answered(client, f"_{port}._{protocol}.{service.dns_name}", "SRV", server=server)
         (record,) = srv.data("SRV")
-        assert record.split()[2:] == [str(number), f"{service.dns_name}."]
+        assert record.split()[2:] == [str(number), f"{service.dns_name}."], f"port {port}: {record}"
     ptr = answered(client, service.cluster_ip, "PTR", server=server)
-    assert [name.rstrip(".") for name in ptr.data("PTR")] == [service.dns_name]
+    names = [name.rstrip(".") for name in ptr.data("PTR")]
+    assert names == [service.dns_name], "the ClusterIP's PTR names another"
 
 
 @claim("DNS-06")
@@ -111,6 +111,6 @@ def test_unknown_is_nxdomain_and_empty_is_not(lab):
     empty = answered(client, lab.service("nobody").dns_name, server=server)
     unknown = client.dns(f"stranger.{lab.namespace}.svc.cluster.local", server=server)
 
-    assert empty.addresses == [lab.service("nobody").cluster_ip]
-    assert lab.service("nobody").endpoints() == set()
-    assert (unknown.rcode, unknown.addresses) == ("NXDOMAIN", [])
+    assert empty.addresses == [lab.service("nobody").cluster_ip], "the name is not the ClusterIP"
+    assert lab.service("nobody").endpoints() == set(), "it has endpoints after all"
+    assert (unknown.rcode, unknown.addresses) == ("NXDOMAIN", []), f"unknown: {unknown.outcome}"

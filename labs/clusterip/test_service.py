@@ -38,11 +38,13 @@ def test_two_dry_runs_joined_by_dashes_are_two_objects(lab):
 
     assert re.fullmatch(
         r"deployment.apps/web (unchanged|configured)\nservice/web created\n", printed
-    )
+    ), f"kubectl apply did not take them for two objects: {printed}"
     made = lab.service("web").read()
     cidr = lab.kubectl_json("get", "servicecidr", "kubernetes")["spec"]["cidrs"][0]
-    assert made.spec.type == "ClusterIP", "the type that expose gives by default"
-    assert ipaddress.ip_address(made.spec.cluster_ip) in ipaddress.ip_network(cidr)
+    assert made.spec.type == "ClusterIP", f"expose made a Service of type {made.spec.type}"
+    assert ipaddress.ip_address(made.spec.cluster_ip) in ipaddress.ip_network(cidr), (
+        "its address is not from the service range"
+    )
     header, row = (line.split() for line in lab.kubectl("get", "service", "web").splitlines())
     seen = dict(zip(header, row, strict=True))
     assert seen["TYPE"] == "ClusterIP"
@@ -63,7 +65,8 @@ def test_expose_and_the_manifest_give_the_same_service(lab):
         read = lab.kubectl_json("get", "service", name)["spec"]
         return {key: value for key, value in read.items() if key not in ("clusterIP", "clusterIPs")}
 
-    assert spec("imperative") == spec("web")
+    imperative, declarative = spec("imperative"), spec("web")
+    assert imperative == declarative, "expose and the manifest give different Services"
 
 
 @claim("CIP-06")
@@ -72,11 +75,11 @@ def test_every_node_and_every_pod_reaches_it(web, nodes):
     for place in (*nodes, web.client):
         replies = place.web(web.service.url, times=5)
 
-        assert replies.ok, f"{place.name}: {replies.summary()}"
+        assert replies.ok, f"the Service does not answer {place.name}: {replies}"
         assert set(replies.pods) <= web.pod_names, f"{place.name} was answered by a stranger"
 
-    assert web.service.port() == 8080
-    assert web.client.tcp(web.pods[0].ip, 80).ok
+    assert web.service.port() == 8080, "the Service's port is another one"
+    assert web.client.tcp(web.pods[0].ip, 80).ok, "the Pod does not listen on its targetPort"
     assert web.client.tcp(web.pods[0].ip, 8080).error == "refused", "the Pod listens on 80 only"
 
 
@@ -86,7 +89,9 @@ def test_only_inside_the_cluster(web, nodes, outside, verdict):
     inside = web.client.get(web.service.url)
     assert inside.status == 200, f"it does not even answer inside: {inside.outcome}"
     without_route = outside.get(web.service.url)
-    assert without_route.error in ("unreachable", "timeout"), without_route.outcome
+    assert without_route.error in ("unreachable", "timeout"), (
+        f"a host outside that was given no route is answered all the same: {without_route.outcome}"
+    )
 
     address = f"{web.service.cluster_ip}/32"
     outside.add_route(address, nodes[0].ip)
@@ -132,9 +137,11 @@ def test_several_ports_by_name_over_tcp_and_udp(lab):
     service.programmed({f"{pod.ip}:80", f"{pod.ip}:81", f"{pod.ip}:5300"})
     address = service.cluster_ip
 
-    assert client.web(address, 8080).pods == ["many"]
-    assert client.get(f"http://{address}:8081/").text == "admin"
-    assert client.udp(address, 8080, b"hostname").pod == "many"
+    http, admin = client.web(address, 8080), client.get(f"http://{address}:8081/")
+    talk = client.udp(address, 8080, b"hostname")
+    assert http.pods == ["many"], f"port http, over TCP: {http}"
+    assert admin.text == "admin", f"port admin, over TCP: {admin.outcome}"
+    assert talk.pod == "many", f"port talk, over UDP: {talk.outcome}"
 
     # Layer 4: neither the path nor the Host header has a say in where a connection goes.
     for path, host in (("/", None), ("/hostname", "admin"), ("/no/such/page", "example.test")):
@@ -152,7 +159,7 @@ def test_kubectl_shows_labels_selector_and_affinity(web):
         if ":" in line
     )
 
-    assert row[-1] == "app=web"
+    assert row[-1] == "app=web", f"get --show-labels shows {row[-1]}"
     assert described["Name"] == "web"
     assert described["Namespace"] == web.lab.namespace
     assert described["Labels"] == "app=web"
@@ -180,7 +187,7 @@ def test_a_pod_reaches_itself_through_its_service(lab):
     with PodVantage(lab.cluster.client.configuration, lab.namespace, pod.name, "client") as itself:
         replies = itself.web(service.url, times=5)
 
-    assert replies.pods == ["narcissus"] * 5, replies.summary()
+    assert replies.pods == ["narcissus"] * 5, f"the Pod asked itself and met {replies}"
 
 
 def test_a_manifest_that_the_api_refuses_says_why(lab):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
-import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from servicelab.errors import UsageError
 from servicelab.lab.faults import NO_FAULT, Fault
 from servicelab.lab.manifests import Document, parse_manifest, read_manifest
+from servicelab.lab.namespace import create_namespace, namespace_name
 from servicelab.lab.pods import LabPod, is_going, is_ready, lab_pod, pods_in_words
 from servicelab.lab.service import Service
 from servicelab.lab.watching import watch_until
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from servicelab.observe.model import ServiceRule
 
 FIELD_MANAGER = "servicelab"
-_LONGEST_NAMESPACE = 63
 
 
 class Lab:
@@ -48,10 +46,11 @@ class Lab:
         self.cluster = cluster
         self.folder = folder
         self.fault = fault or NO_FAULT
-        self.namespace = _namespace_name(title)
+        self.namespace = namespace_name(title)
         self._clients: list[PodVantage] = []
         self._others: list[Lab] = []
-        self._create_namespace()
+        self._closing = ExitStack()
+        create_namespace(self.core, self.namespace)
 
     # The API, by group.
 
@@ -159,9 +158,14 @@ class Lab:
         """
         if other := self.fault.instead.get("kubectl"):
             args, stdin = other(self, *args, stdin=stdin)
-        return self.cluster.kubectl(
-            "--namespace", self.namespace, *args, input=stdin, stderr=subprocess.PIPE
-        )
+        try:
+            return self.cluster.kubectl(
+                "--namespace", self.namespace, *args, input=stdin, stderr=subprocess.PIPE
+            )
+        except subprocess.CalledProcessError as error:
+            # The exception itself shows only the command and its exit status.
+            error.add_note(f"kubectl said: {error.stderr.strip() or 'nothing'}")
+            raise
 
     def kubectl_json(self, *args: str) -> Any:
         """What kubectl prints with `-o json`."""
@@ -258,28 +262,23 @@ class Lab:
         """Another namespace, which goes when this one goes."""
         other = Lab(self.cluster, self.folder, title, self.fault)
         self._others.append(other)
+        self.on_close(other._closing.close)
         return other
 
     # Life.
 
-    def _create_namespace(self) -> None:
-        from kubernetes.client import V1Namespace, V1ObjectMeta
-
-        labels = {"app.kubernetes.io/managed-by": "servicelab"}
-        metadata = V1ObjectMeta(name=self.namespace, labels=labels)
-        self.core.create_namespace(V1Namespace(metadata=metadata))
-        # A Pod is refused until its ServiceAccount is there, a moment after the namespace.
-        watch_until(
-            self.core.list_namespaced_service_account,
-            lambda accounts: "default" in accounts,
-            deadline=deadlines.current().namespace_sa,
-            expecting=f"namespace {self.namespace} to have its default ServiceAccount",
-            tell=lambda accounts: ", ".join(accounts) or "none",
-            namespace=self.namespace,
-        )
+    def on_close(self, undo: Callable[[], object]) -> None:
+        """Do something when the lab ends, last come first: undo what is not in its namespace."""
+        self._closing.callback(undo)
 
     def close(self) -> None:
         """Hang up, and delete the namespaces without waiting; a name is never used again."""
+        try:
+            self._closing.close()
+        finally:
+            self._delete_namespaces()
+
+    def _delete_namespaces(self) -> None:
         for lab in (*self._others, self):
             for client in lab._clients:
                 client.close()
@@ -290,11 +289,3 @@ class Lab:
         # What has a grace period would keep the namespace, and its node's work, for longer.
         self.core.delete_collection_namespaced_pod(self.namespace, grace_period_seconds=0)
         self.core.delete_namespace(self.namespace)
-
-
-def _namespace_name(title: str) -> str:
-    ending = uuid.uuid4().hex[:6]
-    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-    if not words:
-        raise UsageError(f"{title!r} has no letter to name a namespace after")
-    return f"{words[: _LONGEST_NAMESPACE - len(ending) - 1].strip('-')}-{ending}"

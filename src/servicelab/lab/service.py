@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from servicelab.lab.lab import Lab
 
 DOMAIN = "cluster.local"
+HEADLESS = "None"
 
 
 class Service:
@@ -121,10 +122,14 @@ class Service:
     def settles_on(self, pods: Collection[LabPod], *, port: int = 80) -> None:
         """Wait until endpoints, then the rules of every node, are exactly these Pods.
 
+        A headless Service has no address that rules could be for: its endpoints are all.
+
         Raises:
             NotProved: they are not, within `endpoints_follow` and `rules_programmed`.
         """
-        self.programmed(self.follows(pods, port=port))
+        endpoints = self.follows(pods, port=port)
+        if self.cluster_ip != HEADLESS:
+            self.programmed(endpoints)
 
 
 def ready_endpoints(slices: Any) -> set[str]:

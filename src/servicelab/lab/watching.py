@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from servicelab.verdict import Deadline, Missing, NotProved
+from servicelab.verdict import Deadline, Missing, eventually
+from servicelab.verdict.waiting import SYSTEM_CLOCK, Clock
 
 #: The API server ends a watch after this many seconds at most, and it is begun again.
 _WATCH_SECONDS = 30
+
+Watch = Callable[..., Iterable[Mapping[str, Any]]]
 
 
 def watch_until(
@@ -19,6 +21,8 @@ def watch_until(
     deadline: Deadline,
     expecting: str,
     tell: Callable[[Mapping[str, Any]], str],
+    clock: Clock = SYSTEM_CLOCK,
+    watch: Watch | None = None,
     **selection: Any,
 ) -> dict[str, Any]:
     """Watch objects until together they satisfy.
@@ -29,6 +33,9 @@ def watch_until(
         deadline: how long to go on.
         expecting: what should come true, for the message.
         tell: the objects in words, for the message.
+        clock: where time comes from.
+        watch: gives the changes after a listing, as `kubernetes.watch.Watch.stream` does, which is
+            what None stands for.
         selection: what to list: namespace, label_selector, field_selector.
 
     Returns:
@@ -37,41 +44,61 @@ def watch_until(
     Raises:
         NotProved: they did not within the deadline; says what was last seen.
     """
-    from kubernetes.client.exceptions import ApiException
-    from kubernetes.watch import Watch
+    states = _states(listing, watch or _api_watch, deadline.seconds, clock, selection)
+    seen: dict[str, Any] = {}
 
-    end = time.monotonic() + deadline.seconds
-    objects: dict[str, Any] = {}
-    answer: bool | Missing = False
-    while (left := end - time.monotonic()) > 0:
+    def next_state() -> dict[str, Any]:
+        nonlocal seen
+        seen = next(states, seen)
+        return seen
+
+    return eventually(
+        next_state,
+        until,
+        deadline=deadline,
+        expecting=expecting,
+        every=0,  # the watch itself waits for the next change
+        tell=tell,
+        clock=clock,
+    )
+
+
+def _states(
+    listing: Callable[..., Any],
+    watch: Watch,
+    seconds: float,
+    clock: Clock,
+    selection: Mapping[str, Any],
+) -> Iterator[dict[str, Any]]:
+    """The objects by name: now, and after each change, until the time is up."""
+    end = clock.monotonic() + seconds
+    while (left := end - clock.monotonic()) > 0:
         page = listing(**selection)
         objects = {item.metadata.name: item for item in page.items}
-        answer = until(objects)
-        if answer:
-            return objects
-        watch = Watch()  # type: ignore[no-untyped-call]
-        try:
-            for event in watch.stream(  # type: ignore[no-untyped-call]
-                listing,
-                resource_version=page.metadata.resource_version,
-                timeout_seconds=max(1, min(_WATCH_SECONDS, round(left))),
-                **selection,
-            ):
-                item = event["object"]
-                if event["type"] == "DELETED":
-                    objects.pop(item.metadata.name, None)
-                else:
-                    objects[item.metadata.name] = item
-                answer = until(objects)
-                if answer:
-                    watch.stop()  # type: ignore[no-untyped-call]
-                    return objects
-        except ApiException as error:
-            if error.status != 410:  # the version is too old: list again
-                raise
-    what = f" ({answer})" if isinstance(answer, Missing) else ""
-    raise NotProved(
-        f"expected {expecting}\n"
-        f"  waited     {deadline.seconds:.1f} s ({deadline})\n"
-        f"  last saw   {tell(objects)}{what}"
-    )
+        yield dict(objects)
+        for event in watch(
+            listing,
+            resource_version=page.metadata.resource_version,
+            timeout_seconds=max(1, min(_WATCH_SECONDS, round(left))),
+            **selection,
+        ):
+            item = event["object"]
+            if event["type"] == "DELETED":
+                objects.pop(item.metadata.name, None)
+            else:
+                objects[item.metadata.name] = item
+            yield dict(objects)
+
+
+def _api_watch(listing: Callable[..., Any], **selection: Any) -> Iterator[Mapping[str, Any]]:
+    from kubernetes.client.exceptions import ApiException
+    from kubernetes.watch import Watch as ApiWatch
+
+    api_watch = ApiWatch()  # type: ignore[no-untyped-call]
+    try:
+        yield from api_watch.stream(listing, **selection)  # type: ignore[no-untyped-call]
+    except ApiException as error:
+        if error.status != 410:  # the version is too old: list again
+            raise
+    finally:
+        api_watch.stop()  # type: ignore[no-untyped-call]

@@ -1,0 +1,51 @@
+"""A lab's namespace: its name, and how it comes about."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import TYPE_CHECKING
+
+from servicelab.errors import UsageError
+from servicelab.lab.watching import watch_until
+from servicelab.verdict import deadlines
+
+if TYPE_CHECKING:
+    from kubernetes.client import CoreV1Api
+
+_LONGEST = 63
+"""Characters of a DNS label, which a namespace's name is."""
+
+
+def namespace_name(title: str) -> str:
+    """A name that no other namespace has, from a title such as "clusterip-CIP-03".
+
+    Raises:
+        UsageError: the title has no letter or digit.
+    """
+    ending = uuid.uuid4().hex[:6]
+    words = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    if not words:
+        raise UsageError(f"{title!r} has no letter to name a namespace after")
+    return f"{words[: _LONGEST - len(ending) - 1].strip('-')}-{ending}"
+
+
+def create_namespace(core: CoreV1Api, name: str) -> None:
+    """Make a namespace that takes Pods.
+
+    Raises:
+        NotProved: it has no default ServiceAccount within `namespace_sa`.
+    """
+    from kubernetes.client import V1Namespace, V1ObjectMeta
+
+    labels = {"app.kubernetes.io/managed-by": "servicelab"}
+    core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name, labels=labels)))
+    # A Pod is refused until its ServiceAccount is there, a moment after the namespace.
+    watch_until(
+        core.list_namespaced_service_account,
+        lambda accounts: "default" in accounts,
+        deadline=deadlines.current().namespace_sa,
+        expecting=f"namespace {name} to have its default ServiceAccount",
+        tell=lambda accounts: ", ".join(accounts) or "none",
+        namespace=name,
+    )
