@@ -23,7 +23,7 @@ from servicelab.progress import Progress
 class PlainCluster(Cluster):
     """What `kind create cluster --wait` makes, with nothing of ours in its configuration."""
 
-    def _run_kind_create(self, config: object) -> None:
+    def _run_kind_create(self, config: object, lease: object) -> None:
         file = self.path / "plain.yaml"
         document = read_config(default_kind_config())
         # Not a choice of ours: without it no kubelet starts under cgroup v1.

@@ -9,11 +9,14 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from servicelab.errors import InfrastructureError
+from servicelab.host import ProcessIdentity, process_identity
+from servicelab.verdict import NotProved, deadlines, eventually
 
 #: kind's own words for the end of a step, e.g. " ✓ Starting control-plane 🕹️ "
 _STEP = re.compile(r"[✓✗] (?P<step>[A-Za-z -]+?)\s*(?:[^\x00-\x7f].*)?$")
-_TERMINATE_SECONDS = 5.0  # how long kind may take to stop once told
 
 
 def kind_step(line: str) -> str | None:
@@ -28,6 +31,7 @@ def run_kind(
     env: Mapping[str, str],
     log: Path,
     on_step: Callable[[str], None] = lambda step: None,
+    on_start: Callable[[ProcessIdentity], object] = lambda process: None,
 ) -> None:
     """Run a kind command, calling back as each of its steps ends.
 
@@ -38,6 +42,7 @@ def run_kind(
         env: its whole environment.
         log: file that gets all it prints.
         on_step: called with a step's name ("Preparing nodes", "Starting control-plane", …).
+        on_start: called with the process that runs it.
 
     Raises:
         InfrastructureError: kind ended with an error; the sentence holds its last words.
@@ -56,6 +61,7 @@ def run_kind(
         )
         try:
             assert process.stdout is not None
+            on_start(process_identity(process.pid))
             for line in process.stdout:
                 record.write(line)
                 record.flush()
@@ -63,7 +69,9 @@ def run_kind(
                     on_step(step)
             status = process.wait()
         except BaseException:
-            _stop(process)
+            if process.poll() is None:
+                stop_kind(process_identity(process.pid))
+                process.wait()
             raise
     if status != 0:
         raise InfrastructureError(
@@ -72,15 +80,40 @@ def run_kind(
         )
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
-    if process.poll() is not None:
-        return
-    os.killpg(process.pid, signal.SIGTERM)
+def stop_kind(kind: ProcessIdentity) -> None:
+    """End a kind that was begun by `run_kind`, here or in a process that is gone.
+
+    Args:
+        kind: the process that its `on_start` was called with.
+    """
+    # kind itself ends at once. The `docker run`s that it began are left to end by themselves: the
+    # engine would go on with what they asked for, and a container would appear after the cleaning.
+    if kind.is_alive():
+        os.kill(kind.pid, signal.SIGTERM)
     try:
-        process.wait(_TERMINATE_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        eventually(
+            lambda: _alive_in_group(kind.pid),
+            lambda pids: not pids,
+            deadline=deadlines.current().kind_stopped,
+            expecting="what kind began to end",
+        )
+    except NotProved:
+        if kind.is_alive():
+            os.killpg(kind.pid, signal.SIGKILL)
+
+
+def _alive_in_group(group: int) -> list[int]:
+    """Processes of a process group that still run; a zombie that nobody reaps does not."""
+    found = []
+    for process in psutil.process_iter(["pid", "status"]):
+        if process.info["status"] == psutil.STATUS_ZOMBIE:
+            continue
+        try:
+            if os.getpgid(process.info["pid"]) == group:
+                found.append(process.info["pid"])
+        except ProcessLookupError:
+            continue
+    return found
 
 
 def _last_words(log: Path) -> str:

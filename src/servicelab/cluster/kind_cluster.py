@@ -198,7 +198,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         lease.write()
         try:
             with self.progress.step(f"creating the cluster {self.name} ({self.mode})"):
-                self._run_kind_create(config)
+                self._run_kind_create(config, lease)
                 self._prove()
         except BaseException:
             self._save_logs()
@@ -206,7 +206,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
             raise
         lease.with_(mode=self.mode, kubernetes=self.kubernetes_version)
 
-    def _run_kind_create(self, config: dict[str, Any]) -> None:
+    def _run_kind_create(self, config: dict[str, Any], lease: Lease) -> None:
         from servicelab.cluster.readiness import start_probes
 
         patches = write_patches(self.path / "patches")
@@ -228,6 +228,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
             env=self._kind_env(),
             log=self.path / "kind.log",
             on_step=on_step,
+            on_start=lambda kind: lease.with_(kind=kind),
         )  # fmt: skip
         if self.bundle.archive is not None:
             self._load_archive(self.bundle.archive)

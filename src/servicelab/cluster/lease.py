@@ -31,6 +31,7 @@ class Lease:
         mode: kube-proxy's mode, as last proved; "" before the cluster was ready.
         kubernetes: its version, for example v1.37.0; "" before the cluster was ready.
         created: seconds since the epoch.
+        kind: the kind process that makes its nodes; None before and after.
         docker_host: DOCKER_HOST of the engine that runs it; None for Docker's default.
     """
 
@@ -43,6 +44,7 @@ class Lease:
     mode: str = ""
     kubernetes: str = ""
     created: float = 0.0
+    kind: ProcessIdentity | None = None
     docker_host: str | None = None
 
     def write(self) -> None:
@@ -99,8 +101,12 @@ def read_lease(name: str) -> Lease | None:
     path = lease_path(name)
     try:
         data = json.loads(path.read_text())
-        owner = data.pop("owner")
-        return Lease(owner=ProcessIdentity(**owner) if owner else None, **data)
+        owner, kind = data.pop("owner"), data.pop("kind")
+        return Lease(
+            owner=ProcessIdentity(**owner) if owner else None,
+            kind=ProcessIdentity(**kind) if kind else None,
+            **data,
+        )
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError):

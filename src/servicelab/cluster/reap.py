@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from servicelab.cluster.creation import stop_kind
 from servicelab.cluster.kind_cluster import remove_containers
 from servicelab.cluster.lease import Lease, all_leases, forget
 from servicelab.engine import Engine
@@ -38,6 +39,8 @@ def reap(engine: Engine | None) -> list[Reaped]:
     """
     removed = []
     for lease in abandoned():
+        if lease.kind:
+            stop_kind(lease.kind)
         containers = remove_containers(engine, lease.cluster) if engine else ()
         forget(lease.cluster)
         pid = lease.owner.pid if lease.owner else "unknown"

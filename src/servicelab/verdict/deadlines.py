@@ -56,6 +56,12 @@ class Deadlines:
         "kind has created every node and kubeadm has joined them",
         "kubeadm gives its control plane 240 s; a cluster of 3 takes 15 s on 2 cores",
     )
+    kind_stopped: Deadline = Deadline(
+        "kind_stopped",
+        20,
+        "what an interrupted kind began has ended",
+        "a container is made within 2 s on 2 cores",
+    )
     cluster_ready: Deadline = Deadline(
         "cluster_ready",
         120,
