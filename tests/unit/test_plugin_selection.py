@@ -249,3 +249,14 @@ def test_a_lab_without_a_catalogue_is_measured_all_the_same(lab) -> None:
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(["no verdict known yet*", "  CIP-01, CIP-02: measured `holds`"])
+
+
+def test_a_claim_can_be_chosen_by_its_id(lab) -> None:
+    """`-k CIP-02` runs that claim's tests, whatever they are called, and no other."""
+    lab.tests(
+        "@claim('CIP-01')\ndef test_1(proxy_mode): pass\n"
+        "@claim('CIP-02')\ndef test_2(proxy_mode): pass"
+    )
+    result = lab.run("-k", "CIP-02")
+
+    result.assert_outcomes(passed=1, deselected=1)

@@ -35,9 +35,9 @@ def test_an_unknown_lab_is_refused_with_the_ones_there_are() -> None:
 
 def test_without_a_name_every_lab_runs() -> None:
     """No name: the folder of all labs, then what the user passed on."""
-    arguments = pytest_arguments(["-k", "CIP_01"])
+    arguments = pytest_arguments(["-k", "CIP-01"])
 
-    assert arguments[-3:] == [str(content_root() / "labs"), "-k", "CIP_01"]
+    assert arguments[-3:] == [str(content_root() / "labs"), "-k", "CIP-01"]
 
 
 def test_names_come_first_and_options_go_through() -> None:

@@ -69,6 +69,11 @@ class Selection:
         if "proxy_mode" in metafunc.fixturenames:
             metafunc.parametrize("proxy_mode", list(self.modes), indirect=True, scope="session")
 
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Let `-k CIP-04` choose a claim's tests."""
+        if mark := claim_of(item):
+            item.extra_keyword_matches.add(mark.id)
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
