@@ -48,8 +48,8 @@ class Catalogue:
 
     @property
     def final(self) -> tuple[Step, ...]:
-        """All of them."""
-        return (self.kind, self.kubectl, self.probe, self.node)
+        """All of them, in the order of building: first what compiles what the others share."""
+        return (self.node, self.kubectl, self.probe, self.kind)
 
 
 def catalogue() -> Catalogue:
