@@ -141,10 +141,10 @@ def test_where_affinity_lives_in_the_kernel(own_web, proxy_mode):
     where = {"iptables": "recent", "nftables": "set"}[proxy_mode]
     eventually(
         lambda: {
-            node: [(rule.affinity_by, rule.affinity_seconds) for rule in rules]
+            node: [f"{rule.affinity_by or 'nowhere'} {rule.affinity_seconds}" for rule in rules]
             for node, rules in own_web.lab.rules("web").items()
         },
-        lambda seen: all(found == [(where, 10800)] for found in seen.values()),
+        lambda seen: all(found == [f"{where} 10800"] for found in seen.values()),
         deadline=deadlines.current().rules_programmed,
         expecting=f"every node's kernel to keep the affinity in a {where} for 10800 s",
     )

@@ -14,14 +14,21 @@ TO_SEE_ALL_OF_3 = statistics.requests_to_see_all(3)
 def test_endpoints_are_the_ready_pods_that_match(own_web):
     """Endpoints list exactly the ready Pods that the selector matches, each as podIP:targetPort."""
     lab = own_web.lab
-    lab.apply("testpods.yaml", "moody.yaml")  # two that don't match, and one that does
+    # Two that don't match, one that does, and one that does but never gets ready.
+    lab.apply("testpods.yaml", "moody.yaml", "unready.yaml")
 
-    moody = lab.ready_pods("app=web", 4)
-    own_web.service.follows(moody)
+    matching = lab.ready_pods("app=web,ready!=never", 4)
+    eventually(
+        lambda: [each.pod for each in endpoints(lab.cluster.client, lab.namespace, "web")],
+        lambda pods: "unready" in pods,
+        deadline=deadlines.current().pod_ready,
+        expecting="the slice to show the Pod that is not ready, as such",
+    )
+    own_web.service.follows(matching)
     listed = ready(endpoints(lab.cluster.client, lab.namespace, "web"))
 
-    assert {(each.ip, each.port) for each in listed} == {(pod.ip, 80) for pod in moody}
-    assert {each.pod for each in listed} == {pod.name for pod in moody}
+    assert {(each.ip, each.port) for each in listed} == {(pod.ip, 80) for pod in matching}
+    assert {each.pod for each in listed} == {pod.name for pod in matching}
 
 
 @claim("CIP-04")
