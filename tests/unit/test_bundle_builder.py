@@ -248,7 +248,11 @@ def test_a_command_ends_with_a_killed_build() -> None:
         "import os, signal; from pathlib import Path; import subprocess as s\n"
         "from servicelab.bundle.bench import Bench\n"
         "b = Bench(None, *[Path('/tmp')] * 3)\n"
-        "print(b.start('sleep', '600', output=s.DEVNULL).pid, flush=True)\n"
+        # It says so itself once it runs: before that, the leash may not have been put on.
+        "there, here = os.pipe()\n"
+        "child = b.start('sh', '-c', 'echo runs; exec sleep 600', output=here)\n"
+        "os.read(there, 4)\n"
+        "print(child.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
