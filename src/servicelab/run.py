@@ -40,7 +40,7 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
         f"--rootdir={root}",
         f"--confcutdir={root}",
         "--import-mode=importlib",
-        # This very process has imported servicelab already, and none of its modules asserts.
+        # This very process has imported servicelab already; its few asserts need no rewriting.
         "-W", "ignore::pytest.PytestAssertRewriteWarning",
         "-o", f"cache_dir={(RESULTS / 'pytest_cache').absolute()}",
         f"--junitxml={RESULTS / 'junit.xml'}",
