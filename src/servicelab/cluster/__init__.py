@@ -1,7 +1,8 @@
 """The life of a kind cluster: create, prove ready, reuse, switch mode, delete, reap."""
 
 from servicelab.cluster.config import PROXY_MODES, ProxyMode
-from servicelab.cluster.kind_cluster import Cluster, remove_containers
+from servicelab.cluster.containers import remove_containers
+from servicelab.cluster.kind_cluster import Cluster
 from servicelab.cluster.lease import Lease, all_leases, cluster_lock, forget, read_lease
 from servicelab.cluster.node import Node
 from servicelab.cluster.reap import Reaped, abandoned, reap

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,7 +21,9 @@ from pytest_kind import KindCluster
 from servicelab.bundle import Bundle, checked_source, ensure_bundle
 from servicelab.cluster import lease as leases
 from servicelab.cluster.config import ProxyMode, read_config, render_config, write_patches
+from servicelab.cluster.containers import node_states, remove_containers
 from servicelab.cluster.creation import run_kind
+from servicelab.cluster.forwarding import forwarded
 from servicelab.cluster.lease import Lease, cluster_folder, read_lease
 from servicelab.cluster.node import Node, nodes_of
 from servicelab.content import default_kind_config
@@ -147,7 +149,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
     def _adopt(self) -> bool:
         """Take over the cluster that stands under this name; False if a new one is needed."""
         lease = self.lease
-        containers = self._containers()
+        containers = node_states(self.engine, self.name)
         if lease is None:
             if containers:
                 raise UsageError(
@@ -253,7 +255,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         Raises:
             UsageError: servicelab did not make a cluster of that name.
         """
-        if self.lease is None and self._containers():
+        if self.lease is None and node_states(self.engine, self.name):
             raise UsageError(
                 f"the kind cluster {self.name!r} was not made by servicelab",
                 remedy="delete it with kind",
@@ -429,38 +431,11 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
             InfrastructureError: kubectl ended before it listened.
         """
         self.ensure_kubectl()
-        process = subprocess.Popen(
-            [
-                str(self.kubectl_path), "port-forward", service_or_pod_name,
-                f"{local_port or ''}:{remote_port}", *args,
-            ],
-            env=self._kubectl_env(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-        )  # fmt: skip
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line.startswith("Forwarding from 127.0.0.1:"):
-                raise InfrastructureError(
-                    f"kubectl port-forward {service_or_pod_name} {remote_port} did not listen: "
-                    f"{line.strip() or 'it printed nothing'}"
-                )
-            yield int(line.split("127.0.0.1:")[1].split()[0])
-        finally:
-            process.kill()
-            process.wait()
+        argv = [str(self.kubectl_path), "port-forward", service_or_pod_name, *args]
+        with forwarded(argv, self._kubectl_env(), remote_port, local_port) as port:
+            yield port
 
     # Small pieces.
-
-    def _containers(self) -> dict[str, str]:
-        """The cluster's node containers and their states."""
-        listing = self.engine.docker(
-            "ps", "--all", "--filter", f"label=io.x-k8s.kind.cluster={self.name}",
-            "--format", "{{.Names}} {{.State}}",
-        )  # fmt: skip
-        return dict(line.split(maxsplit=1) for line in listing.splitlines())
 
     def _export_kubeconfig(self) -> None:
         run_kind(
@@ -484,19 +459,6 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
 
     def _kubectl_env(self) -> dict[str, str]:
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig_path)}
-
-
-def remove_containers(engine: Engine, cluster: str) -> Sequence[str]:
-    """Remove a cluster's nodes and what stands beside it, with their volumes; returns the names."""
-    names: list[str] = []
-    for label in (f"io.x-k8s.kind.cluster={cluster}", f"servicelab.cluster={cluster}"):
-        listing = engine.docker(
-            "ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}"
-        )
-        names += listing.split()
-    if names:
-        engine.docker("rm", "--force", "--volumes", *names)
-    return names
 
 
 def _check_binary(path: Path, what: str, option: str) -> None:

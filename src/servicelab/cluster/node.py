@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from servicelab.cluster.containers import NODE_LABEL
 from servicelab.engine import Engine
 
 
@@ -29,7 +30,7 @@ class Node:
 
 def nodes_of(engine: Engine, cluster: str) -> list[Node]:
     """The nodes of a kind cluster, control plane first, then by name."""
-    label = f"label=io.x-k8s.kind.cluster={cluster}"
+    label = f"label={NODE_LABEL}={cluster}"
     names = engine.docker("ps", "--filter", label, "--format", "{{.Names}}").split()
     if not names:
         return []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from servicelab.cluster.containers import remove_containers
 from servicelab.cluster.creation import stop_kind
-from servicelab.cluster.kind_cluster import remove_containers
 from servicelab.cluster.lease import Lease, all_leases, forget
 from servicelab.engine import Engine
 
