@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,3 +41,98 @@ class Fault:
 
 
 NO_FAULT = Fault()
+
+
+def in_documents(kind: str, change: Callable[[Document], object]) -> Fault:
+    """Change every object of a kind, in place, before it is applied."""
+
+    def changed(documents: list[Document]) -> list[Document]:
+        for document in documents:
+            if document["kind"] == kind:
+                change(document)
+        return documents
+
+    return Fault(documents=changed)
+
+
+def in_services(**spec: object) -> Fault:
+    """Set fields of every Service's spec."""
+    return in_documents("Service", lambda service: service["spec"].update(spec))
+
+
+def in_clients(**spec: object) -> Fault:
+    """Set fields of every client Pod's spec."""
+
+    def change(pod: Document) -> None:
+        if pod["metadata"].get("labels", {}).get("servicelab/role") == "client":
+            pod["spec"].update(spec)
+
+    return in_documents("Pod", change)
+
+
+def in_container(name: str, **fields: object) -> Fault:
+    """Set fields of a container in every bare Pod that has one of that name."""
+
+    def change(pod: Document) -> None:
+        for container in pod["spec"]["containers"]:
+            if container["name"] == name:
+                container.update(fields)
+
+    return in_documents("Pod", change)
+
+
+def once(act: Callable[[Lab], None]) -> Fault:
+    """Do something after the first call of `apply` in each namespace."""
+    done: set[str] = set()
+
+    def first_time(lab: Lab) -> None:
+        if lab.namespace not in done:
+            done.add(lab.namespace)
+            act(lab)
+
+    return Fault(after_apply=first_time)
+
+
+def frozen(service: str, selector: str, count: int) -> Fault:
+    """Nobody keeps a Service's endpoints any more, as soon as they list its first Pods.
+
+    Args:
+        service: its name.
+        selector: of its Pods, as kubectl takes it.
+        count: how many Pods it has at first.
+    """
+
+    def freeze(lab: Lab) -> None:
+        lab.service(service).follows(lab.ready_pods(selector, count))
+        # Endpoints of a Service without selector are left to whoever makes them by hand.
+        lab.core.patch_namespaced_service(service, lab.namespace, {"spec": {"selector": None}})
+
+    return once(freeze)
+
+
+def on_nodes(lab: Lab, nodes: list[str], *words: str) -> None:
+    """Add a route or a routing rule on nodes, until the lab ends.
+
+    Args:
+        lab: whose end it is.
+        nodes: names of the nodes.
+        words: "route" or "rule", then what `ip route add` or `ip rule add` is to be told.
+    """
+    kind, *what = words
+    for node in nodes:
+        lab.cluster.docker_exec(node, "ip", kind, "add", *what)
+        lab.on_close(partial(lab.cluster.docker_exec, node, "ip", kind, "del", *what))
+
+
+def patches(change: Callable[[Lab, str, dict[str, Any]], None]) -> Fault:
+    """Patch a Service with something else than the test asks for.
+
+    Args:
+        change: gets the lab, the Service's name and the spec, which it changes in place.
+    """
+
+    def patch_service(lab: Lab, service: str, **spec: Any) -> None:
+        change(lab, service, spec)
+        lab.core.patch_namespaced_service(service, lab.namespace, {"spec": spec})
+
+    return Fault(instead={"patch_service": patch_service})

@@ -6,10 +6,19 @@ these faults: each of them must fail, and for the reason that is expected here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from servicelab.lab import Fault, Lab
+from servicelab.lab.faults import (
+    frozen,
+    in_clients,
+    in_container,
+    in_documents,
+    in_services,
+    on_nodes,
+    once,
+    patches,
+)
 from servicelab.verdict import statistics
 from servicelab.verdict.refuter import Refuter
 
@@ -19,46 +28,6 @@ ENOUGH = statistics.requests_for_shares(2)
 
 
 # Faults in what is applied.
-
-
-def in_documents(kind: str, change: Callable[[Document], object]) -> Fault:
-    """Change every object of a kind, in place, before it is applied."""
-
-    def changed(documents: list[Document]) -> list[Document]:
-        for document in documents:
-            if document["kind"] == kind:
-                change(document)
-        return documents
-
-    return Fault(documents=changed)
-
-
-def in_services(**spec: object) -> Fault:
-    """Set fields of every Service's spec."""
-    return in_documents("Service", lambda service: service["spec"].update(spec))
-
-
-def in_clients(**spec: object) -> Fault:
-    """Set fields of every client Pod's spec."""
-
-    def change(pod: Document) -> None:
-        if pod["metadata"].get("labels", {}).get("servicelab/role") == "client":
-            pod["spec"].update(spec)
-
-    return in_documents("Pod", change)
-
-
-def with_container(kind: str, name: str, args: list[str]) -> Fault:
-    """Give a container of the Pods other arguments; of Deployments or of bare Pods."""
-
-    def change(document: Document) -> None:
-        spec = document["spec"]
-        pod = spec["template"]["spec"] if kind == "Deployment" else spec
-        for container in pod["containers"]:
-            if container["name"] == name:
-                container["args"] = args
-
-    return in_documents(kind, change)
 
 
 def a_stranger_is_listed(documents: list[Document]) -> list[Document]:
@@ -97,37 +66,6 @@ def rename_http(service: Document) -> None:
 
 
 # Faults in what stands there.
-
-
-def once(act: Callable[[Lab], None]) -> Fault:
-    """Do something after the first call of `apply` in each namespace."""
-    done: set[str] = set()
-
-    def first_time(lab: Lab) -> None:
-        if lab.namespace not in done:
-            done.add(lab.namespace)
-            act(lab)
-
-    return Fault(after_apply=first_time)
-
-
-def frozen(service: str, selector: str, count: int) -> Fault:
-    """Nobody keeps a Service's endpoints any more, as soon as they list its first Pods."""
-
-    def freeze(lab: Lab) -> None:
-        lab.service(service).follows(lab.ready_pods(selector, count))
-        # Endpoints of a Service without selector are left to whoever makes them by hand.
-        lab.core.patch_namespaced_service(service, lab.namespace, {"spec": {"selector": None}})
-
-    return once(freeze)
-
-
-def on_nodes(lab: Lab, nodes: list[str], *words: str) -> None:
-    """Add a route or a rule (`ip route …`, `ip rule …`) on nodes, until the lab ends."""
-    kind, *what = words
-    for node in nodes:
-        lab.cluster.docker_exec(node, "ip", kind, "add", *what)
-        lab.on_close(lambda node=node: lab.cluster.docker_exec(node, "ip", kind, "del", *what))
 
 
 def no_way_from_the_control_plane(lab: Lab) -> None:
@@ -195,15 +133,6 @@ def hijack(lab: Lab) -> None:
     lab.service("hijack").settles_on(pods)
 
 
-def far_client(documents: list[Document]) -> list[Document]:
-    """Clients run where no Pod of the Service runs: on the control plane."""
-    for document in documents:
-        if document["metadata"].get("labels", {}).get("servicelab/role") == "client":
-            document["spec"]["nodeSelector"] = {"node-role.kubernetes.io/control-plane": ""}
-            document["spec"]["tolerations"] = [{"operator": "Exists"}]
-    return documents
-
-
 # Faults in what a verb does.
 
 
@@ -215,16 +144,6 @@ def exposes(**options: str) -> Fault:
         return [*args, *further] if args[0] == "expose" else list(args), stdin
 
     return Fault(instead={"kubectl": kubectl})
-
-
-def patches(change: Callable[[Lab, str, dict[str, Any]], None]) -> Fault:
-    """A patch of a Service with something else in it."""
-
-    def patch_service(lab: Lab, service: str, **spec: Any) -> None:
-        change(lab, service, spec)
-        lab.core.patch_namespaced_service(service, lab.namespace, {"spec": spec})
-
-    return Fault(instead={"patch_service": patch_service})
 
 
 def keeps_the_default(lab: Lab, service: str, spec: dict[str, Any]) -> None:
@@ -248,6 +167,11 @@ def leaves_one_pod(lab: Lab, service: str, spec: dict[str, Any]) -> None:
     lab.service(service).settles_on([chosen])
 
 
+# Where no Pod of the Service runs.
+_FAR_CLIENT = in_clients(
+    nodeSelector={"node-role.kubernetes.io/control-plane": ""},
+    tolerations=[{"operator": "Exists"}],
+)
 _STICKY = in_services(sessionAffinity="ClientIP")
 _WEB_FROZEN = frozen("web", "app=web", 3)
 
@@ -326,7 +250,7 @@ _ALL = [
     ),
     Refuter(
         "CIP-13",
-        with_container("Pod", "web", ["netexec", "--http-port=80", "--udp-port=-1"]),
+        in_container("web", args=["netexec", "--http-port=80", "--udp-port=-1"]),
         expects="port talk, over UDP: refused",
         why="The Pod does not listen on the UDP port.",
     ),
@@ -344,7 +268,7 @@ _ALL = [
     ),
     Refuter(
         "AFF-01",
-        Fault(documents=far_client, after_apply=once(hijack).after_apply),
+        Fault(documents=_FAR_CLIENT.documents, after_apply=once(hijack).after_apply),
         expects="not sticky",
         why="A Service on the Pods' own addresses shares out again what affinity had decided.",
     ),
