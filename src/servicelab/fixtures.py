@@ -43,6 +43,7 @@ def cluster_of_session(config: pytest.Config) -> Cluster:
     """The cluster that the session's options describe; nothing is started."""
     from servicelab.cluster import Cluster
     from servicelab.progress import Progress
+    from servicelab.report.uncaptured import Uncaptured
 
     def path(option: str) -> Path | None:
         value = config.getoption(option, None)
@@ -58,7 +59,7 @@ def cluster_of_session(config: pytest.Config) -> Cluster:
         images=config.getoption("images", "auto"),
         owner=session_owner(),
         keep=bool(config.getoption("keep_cluster", False)),
-        progress=Progress(),
+        progress=Progress(stream=Uncaptured(config)),
     )
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import TextIOBase
 from typing import TextIO
 
 
@@ -44,7 +45,7 @@ class Progress:
     def __init__(
         self,
         *,
-        stream: TextIO | None = None,
+        stream: TextIO | TextIOBase | None = None,
         quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -144,7 +145,7 @@ class Progress:
     def _is_terminal(self) -> bool:
         return self._output().isatty()
 
-    def _output(self) -> TextIO:
+    def _output(self) -> TextIO | TextIOBase:
         # Looked up late: pytest and others replace sys.stderr.
         return self._stream if self._stream is not None else sys.stderr
 

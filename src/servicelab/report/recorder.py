@@ -292,9 +292,10 @@ def _verdict_after(error: BaseException, report: pytest.TestReport) -> Verdict:
 def _message(error: BaseException) -> str:
     if isinstance(error, ServicelabError):
         return f"not run: {error}"
+    notes = getattr(error, "__notes__", ())
     if isinstance(error, AssertionError | pytest.skip.Exception | pytest.fail.Exception):
-        return str(error) or "the test failed without a word"
-    return f"{type(error).__name__}: {error}"
+        return "\n".join([str(error) or "the test failed without a word", *notes])
+    return "\n".join([f"{type(error).__name__}: {error}", *notes])
 
 
 def _add(item: pytest.Item, report: pytest.TestReport, name: str, value: str) -> None:
