@@ -216,7 +216,10 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         file.write_text(yaml.safe_dump(render_config(config, self.mode, patches)))
         self.kubeconfig_path.parent.mkdir(parents=True, exist_ok=True)
 
+        began = time.monotonic()
+
         def on_step(step: str) -> None:
+            self.progress.say(f"       {step}: done after {time.monotonic() - began:.1f} s")
             # The probes start while the workers still join: they need no Pod network.
             if step == "Starting control-plane" and self.bundle.archive is None:
                 start_probes(self)
