@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from servicelab.cache import state_root
 from servicelab.errors import InfrastructureError
 from servicelab.vantage.channel import ChannelBroken
 from servicelab.verdict import NotProved, deadlines, eventually
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from servicelab.vantage import NodeVantage
 
 CLUSTER_DNS = "10.96.0.10"
+COREDNS = "k8s-app=kube-dns"
 KUBERNETES_ADDRESS = "10.96.0.1"
 ANSWER_SECONDS = 0.5  # one question's time; the wait asks again
-HANGING_SECONDS = 8.0  # a healthy CoreDNS answers 2 to 4 s after the first Service does
+HANGING_SECONDS = 4.0  # a healthy CoreDNS answers 1 to 3 s after every node reaches Services
 KUBERNETES_NAME = "kubernetes.default.svc.cluster.local"
 _ADMIN = "--kubeconfig=/etc/kubernetes/admin.conf"
 
@@ -141,7 +143,20 @@ class CoreDnsNudge:
 
     def _delete(self) -> None:
         from kubernetes.client import CoreV1Api
+        from kubernetes.client.exceptions import ApiException
 
-        CoreV1Api(self._cluster.client).delete_collection_namespaced_pod(
-            "kube-system", label_selector="k8s-app=kube-dns", grace_period_seconds=1
+        core = CoreV1Api(self._cluster.client)
+        said = []
+        for pod in core.list_namespaced_pod("kube-system", label_selector=COREDNS).items:
+            try:
+                text = core.read_namespaced_pod_log(pod.metadata.name, "kube-system")
+            except ApiException as error:  # it has not started yet
+                text = str(error.reason)
+            said.append(f"{pod.metadata.name} on {pod.spec.node_name}\n{text}")
+        log = state_root() / "logs" / f"coredns-{self._cluster.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("\n".join(said))
+        self._cluster.progress.say(f"       CoreDNS hangs and is started anew; it said: {log}")
+        core.delete_collection_namespaced_pod(
+            "kube-system", label_selector=COREDNS, grace_period_seconds=1
         )
