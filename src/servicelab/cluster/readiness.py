@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from servicelab.cache import state_root
 from servicelab.errors import InfrastructureError
@@ -147,7 +147,8 @@ class CoreDnsNudge:
 
         core = CoreV1Api(self._cluster.client)
         said = []
-        for pod in core.list_namespaced_pod("kube-system", label_selector=COREDNS).items:
+        pods: list[Any] = core.list_namespaced_pod("kube-system", label_selector=COREDNS).items
+        for pod in pods:
             try:
                 text = core.read_namespaced_pod_log(pod.metadata.name, "kube-system")
             except ApiException as error:  # it has not started yet
