@@ -14,7 +14,7 @@ import psutil
 
 from benchmarks.figures import Figure, write
 
-CLAIMS = Path(".servicelab/benchmarks/claims.json")
+CLAIMS = Path(".servicelab/benchmarks/lab/claims.json")
 SAMPLE_SECONDS = 0.5
 
 
