@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from servicelab.engine import Engine
+from servicelab.vantage.outside import CLUSTER_LABEL
 
 #: kind's label for a node.
 NODE_LABEL = "io.x-k8s.kind.cluster"
-#: Ours, for what stands beside a cluster.
-BESIDE_LABEL = "servicelab.cluster"
 
 
 def node_states(engine: Engine, cluster: str) -> dict[str, str]:
@@ -28,7 +27,7 @@ def node_states(engine: Engine, cluster: str) -> dict[str, str]:
 def remove_containers(engine: Engine, cluster: str) -> Sequence[str]:
     """Remove a cluster's nodes and what stands beside it, with their volumes; returns the names."""
     names: list[str] = []
-    for label in (NODE_LABEL, BESIDE_LABEL):
+    for label in (NODE_LABEL, CLUSTER_LABEL):
         names += engine.docker(
             "ps", "--all", "--filter", f"label={label}={cluster}", "--format", "{{.Names}}"
         ).split()
