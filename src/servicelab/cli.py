@@ -22,6 +22,8 @@ engine_app = typer.Typer(help="The private Docker Engine.", no_args_is_help=True
 images_app = typer.Typer(help="Images and binaries that the labs need.", no_args_is_help=True)
 app.add_typer(engine_app, name="engine")
 app.add_typer(images_app, name="images")
+manifest_app = typer.Typer(help="Manifests, and the images that they name.", no_args_is_help=True)
+app.add_typer(manifest_app, name="manifest")
 
 DEFAULT_CLUSTER = "servicelab"
 
@@ -205,7 +207,7 @@ def engine_status_command(as_json: AsJson = False) -> None:
 @images_app.command("build")
 def images_build(images: Images = "auto") -> None:
     """Build or pull every image and binary; a second call finds them."""
-    from servicelab.bundle import ensure_bundle
+    from servicelab.bundle import Extras, ensure_bundle
     from servicelab.engine import ensure_engine, stop_if_unused
     from servicelab.progress import Progress
 
@@ -213,6 +215,7 @@ def images_build(images: Images = "auto") -> None:
     engine = ensure_engine(progress)
     try:
         bundle = ensure_bundle(engine, source=images, progress=progress)
+        Extras(engine, bundle, progress).ensure_all()
     finally:
         stop_if_unused(engine)
     print(f"{bundle.source} images, because {bundle.reason}: {bundle.node_image}")
@@ -247,6 +250,36 @@ def images_load(file: Path) -> None:
     from servicelab.progress import Progress
 
     load(file, Progress())
+
+
+Manifest = Annotated[Path, typer.Argument(help="A YAML file, or - for standard input.")]
+
+
+@manifest_app.command("rewrite")
+def manifest_rewrite(
+    file: Manifest,
+    registry: Annotated[str, typer.Option(help="HOST[:PORT][/PROJECT] of a private registry.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Where it goes, FILE itself too; else standard output.")
+    ] = None,
+) -> None:
+    """Make a manifest's Pods take their images from a private registry; says which, on stderr."""
+    from servicelab.manifests import read_text, rewrite, write_text
+
+    text, where = read_text(file)
+    rewriting = rewrite(text, registry, where=where)
+    write_text(rewriting.text, output)
+    for line in rewriting.report():
+        print(line, file=sys.stderr)
+
+
+@manifest_app.command("images")
+def manifest_images(file: Manifest) -> None:
+    """List the images that a manifest's Pods run, each once, with its full name."""
+    from servicelab.manifests import images_of, read_text
+
+    for image in dict.fromkeys(str(each.reference) for each in images_of(*read_text(file))):
+        print(image)
 
 
 def main() -> None:

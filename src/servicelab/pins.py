@@ -21,6 +21,9 @@ class Pins:
     pause: str
     containerd: str
     metallb: str
+    distribution: str
+    gobgp: str
+    crane: str
     agnhost: str
     probe: str
     go: str
@@ -38,6 +41,14 @@ class Pins:
     def probe_image(self) -> str:
         """The image that asks, with its tag."""
         return f"{self.images['probe']}:{self.probe}"
+
+    @property
+    def metallb_images(self) -> tuple[str, str]:
+        """MetalLB's controller and speaker, as its native manifest names them."""
+        return (
+            f"{self.images['metallb_controller']}:{self.metallb}",
+            f"{self.images['metallb_speaker']}:{self.metallb}",
+        )
 
 
 @cache

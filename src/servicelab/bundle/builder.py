@@ -150,7 +150,7 @@ def _closure(steps: Iterable[Step]) -> set[Step]:
 
 
 def _check_machine(todo: Sequence[Step]) -> None:
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and any(step.root for step in todo):
         raise InfrastructureError(
             "images can be built by root only (their root file systems have root's files)",
             remedy="run `servicelab images build` once as root, or `servicelab images load` a "

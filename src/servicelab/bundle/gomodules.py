@@ -89,6 +89,35 @@ def modules() -> list[GoModule]:
             ("go.etcd.io/etcd/server/v3", p.etcd),
             disk=400,
         ),
+        GoModule(
+            "metallb",
+            {
+                f"metallb-{name}": f"go.universe.tf/metallb/{name}"
+                for name in ("controller", "speaker")
+            },
+            ("go.universe.tf/metallb", p.metallb),
+            disk=900,
+        ),
+        GoModule(
+            "registry",
+            {"registry": "github.com/distribution/distribution/v3/cmd/registry"},
+            ("github.com/distribution/distribution/v3", p.distribution),
+            f"-X github.com/distribution/distribution/v3/version.version={p.distribution}",
+            disk=600,
+        ),
+        GoModule(
+            "gobgp",
+            {name: f"github.com/osrg/gobgp/v4/cmd/{name}" for name in ("gobgpd", "gobgp")},
+            ("github.com/osrg/gobgp/v4", p.gobgp),
+            disk=300,
+        ),
+        GoModule(
+            "crane",
+            {"crane": "github.com/google/go-containerregistry/cmd/crane"},
+            ("github.com/google/go-containerregistry", p.crane),
+            f"-X github.com/google/go-containerregistry/cmd/crane/cmd.Version={p.crane}",
+            disk=200,
+        ),
         GoModule("kind", {"kind": "sigs.k8s.io/kind"}, ("sigs.k8s.io/kind", p.kind), disk=200),
         GoModule("pause", {"pause": "."}, None, disk=30),
     ]
@@ -133,34 +162,53 @@ def command_steps() -> dict[str, Step]:
                 },
                 files=module.files,
                 disk=module.disk // len(module.commands),
+                root=False,
             )
     return steps
 
 
 def kind_files_step() -> Step:
     """The files of kind's node base image, which its Go module carries."""
-    module = next(module for module in modules() if module.name == "kind")
 
-    def copy(bench: Bench) -> None:
-        source = bench.scratch / "module"
-        shutil.copytree(module.folder, source)
-        go = ensure_go(bench)
-        env = go_environment(go, bench.scratch)
-        bench.run(go, "mod", "download", "sigs.k8s.io/kind", cwd=source, env=env)
-        folder = bench.output(
-            go, "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kind", cwd=source, env=env
-        )
+    def copy(bench: Bench, folder: Path) -> None:
         # The module cache is read-only; copies must not be.
         shutil.copytree(
-            Path(folder, "images/base/files"),
-            bench.folder / "files",
-            copy_function=shutil.copyfile,
+            folder / "images/base/files", bench.folder / "files", copy_function=shutil.copyfile
         )
         for path in (bench.folder / "files").rglob("*"):
             path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
 
+    return _from_module("kind-files", "kind", copy)
+
+
+def metallb_manifest_step() -> Step:
+    """MetalLB's native manifest, metallb-native.yaml, which its Go module carries."""
+
+    def copy(bench: Bench, folder: Path) -> None:
+        name = "metallb-native.yaml"
+        shutil.copyfile(folder / "config/manifests" / name, bench.folder / name)
+
+    return _from_module("metallb-manifest", "metallb", copy)
+
+
+def _from_module(name: str, module_name: str, copy: Callable[[Bench, Path], None]) -> Step:
+    """A step that takes files out of the folder of a pinned Go module."""
+    module = next(module for module in modules() if module.name == module_name)
+    assert module.pinned is not None
+    path = module.pinned[0]
+
+    def build(bench: Bench) -> None:
+        source = bench.scratch / "module"
+        shutil.copytree(module.folder, source)
+        go = ensure_go(bench)
+        env = go_environment(go, bench.scratch)
+        bench.run(go, "mod", "download", path, cwd=source, env=env)
+        copy(
+            bench, Path(bench.output(go, "list", "-m", "-f", "{{.Dir}}", path, cwd=source, env=env))
+        )
+
     return make_step(
-        "kind-files", copy, facts={"pinned": module.pinned}, files=module.files, disk=1
+        name, build, facts={"pinned": module.pinned}, files=module.files, disk=1, root=False
     )
 
 

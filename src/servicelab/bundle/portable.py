@@ -19,7 +19,8 @@ from typing import IO, Any, cast
 from servicelab.bundle.builder import PARTIAL, discard, ensure_built, locked, sweep
 from servicelab.bundle.catalogue import catalogue
 from servicelab.bundle.compress import Compressed
-from servicelab.bundle.steps import bundle_root
+from servicelab.bundle.extras import extra_steps
+from servicelab.bundle.steps import Step, bundle_root
 from servicelab.cache import cache_root
 from servicelab.engine.packages import ensure_programs, programs_folder
 from servicelab.errors import InfrastructureError, UsageError
@@ -55,9 +56,13 @@ class Part:
 
 def parts() -> list[Part]:
     """What a machine needs that has neither network nor Go: programs, images and the engine."""
-    folders = [(step.name, step.folder) for step in catalogue().final]
+    folders = [(step.name, step.folder) for step in _steps()]
     folders.append(("engine", programs_folder()))
     return [Part(name, str(folder.relative_to(cache_root()))) for name, folder in folders]
+
+
+def _steps() -> tuple[Step, ...]:
+    return (*catalogue().final, *extra_steps())
 
 
 def save(file: Path, progress: Progress) -> None:
@@ -73,7 +78,7 @@ def save(file: Path, progress: Progress) -> None:
     """
     if not file.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {file.absolute().parent} to save into")
-    ensure_built(catalogue().final, progress)
+    ensure_built(_steps(), progress)
     ensure_programs(progress)
     partial = file.with_name(f".{file.name}{PARTIAL}")
     try:

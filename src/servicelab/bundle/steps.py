@@ -28,6 +28,7 @@ class Step:
         needs: the steps whose results it uses.
         build: makes the result in the bench's folder.
         disk: MiB that it adds to the disk, caches of its tools included.
+        root: whether only root can build it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Step:
     needs: tuple[Step, ...] = field(repr=False)
     build: Callable[[Bench], None] = field(repr=False, compare=False)
     disk: int = field(repr=False)
+    root: bool = field(repr=False, default=True)
 
     @property
     def folder(self) -> Path:
@@ -64,6 +66,7 @@ def make_step(
     needs: Iterable[Step] = (),
     disk: int,
     recipe: int = 1,
+    root: bool = True,
 ) -> Step:
     """A step whose key covers the facts, the files' content and the steps it needs.
 
@@ -75,6 +78,7 @@ def make_step(
         needs: the steps whose results it uses.
         disk: MiB that it adds to the disk.
         recipe: raised when `build` changes what it makes of the same inputs.
+        root: whether only root can build it: a root file system has root's files.
     """
     requirements = tuple(needs)
     made_of = {
@@ -87,7 +91,7 @@ def make_step(
     }
     text = json.dumps(made_of, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
-    return Step(name, key, requirements, build, disk)
+    return Step(name, key, requirements, build, disk, root)
 
 
 def missing(wanted: Iterable[Step]) -> list[Step]:

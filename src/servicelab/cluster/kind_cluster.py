@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pytest_kind import KindCluster
 
-from servicelab.bundle import Bundle, checked_source, ensure_bundle
+from servicelab.bundle import Bundle, Extras, checked_source, ensure_bundle
 from servicelab.cluster import lease as leases
 from servicelab.cluster.config import ProxyMode, read_config, render_config, write_patches
 from servicelab.cluster.containers import node_states, remove_containers
@@ -103,6 +103,11 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
     def bundle(self) -> Bundle:
         """Images and binaries; built or pulled if they are not there."""
         return ensure_bundle(self.engine, source=self._images, progress=self.progress)
+
+    @property
+    def extras(self) -> Extras:
+        """Images and programs that only some labs use; built or pulled when asked for."""
+        return Extras(self.engine, self.bundle, self.progress)
 
     @property
     def image(self) -> str:
@@ -240,7 +245,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
             on_start=lambda kind: lease.with_(kind=kind),
         )  # fmt: skip
         if self.bundle.archive is not None:
-            self._load_archive(self.bundle.archive)
+            self.load_archive(self.bundle.archive)
             start_probes(self)
 
     def _prove(self) -> None:
@@ -418,7 +423,19 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         with tempfile.TemporaryDirectory(prefix="servicelab-image-") as folder:
             archive = Path(folder, "image.tar")
             self.engine.docker("save", "-o", str(archive), docker_image)
-            self._load_archive(archive)
+            self.load_archive(archive)
+
+    def load_archive(self, archive: Path) -> None:
+        """Load a docker-archive into every node.
+
+        Raises:
+            InfrastructureError: a node refuses it.
+        """
+        run_kind(
+            [str(self.kind_path), "load", "image-archive", str(archive), f"--name={self.name}"],
+            env=self._kind_env(),
+            log=self.path / "load.log",
+        )
 
     @contextmanager
     def port_forward(
@@ -453,13 +470,6 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
             env=self._kind_env(),
             log=self.path / "kubeconfig.log",
         )  # fmt: skip
-
-    def _load_archive(self, archive: Path) -> None:
-        run_kind(
-            [str(self.kind_path), "load", "image-archive", str(archive), f"--name={self.name}"],
-            env=self._kind_env(),
-            log=self.path / "load.log",
-        )
 
     def _kind_env(self) -> dict[str, str]:
         return {**self.engine.env, "KUBECONFIG": str(self.kubeconfig_path)}
