@@ -252,13 +252,14 @@ def images_load(file: Path) -> None:
     load(file, Progress())
 
 
+REGISTRY_HELP = "A private registry: HOST or HOST:PORT, with /PROJECT if it has projects."
 Manifest = Annotated[Path, typer.Argument(help="A YAML file, or - for standard input.")]
 
 
 @manifest_app.command("rewrite")
 def manifest_rewrite(
     file: Manifest,
-    registry: Annotated[str, typer.Option(help="HOST[:PORT][/PROJECT] of a private registry.")],
+    registry: Annotated[str, typer.Option(help=REGISTRY_HELP)],
     output: Annotated[
         Path | None, typer.Option(help="Where it goes, FILE itself too; else standard output.")
     ] = None,
