@@ -258,7 +258,7 @@ def test_closing_ends_the_probe_in_the_pod(web: Web, cluster: Cluster) -> None:
         command = ["exec", "client", "--", "python3", "-c", count]
         return int(cluster.kubectl("-n", web.namespace, *command))
 
-    web.client.ping()
+    web.client.reach()
     assert channels() >= 1
     web.client.close()
 
@@ -275,7 +275,7 @@ def test_a_node_whose_probe_was_replaced_is_found_again(
 ) -> None:
     """When a node's probe Pod is deleted, the same vantage point asks from its successor."""
     node = nodes[-1]
-    node.ping()
+    node.reach()
     cluster.kubectl(
         "-n", SYSTEM_NAMESPACE, "delete", "pod", f"--selector={PROBE_SELECTOR}",
         f"--field-selector=spec.nodeName={node.name}",

@@ -120,18 +120,24 @@ def test_it_runs_isolated_and_without_site_packages() -> None:
     assert pong["ok"] is True
 
 
-def test_starting_imports_neither_dns_nor_http_clients() -> None:
-    """What a start need not import it does not: dnspython, httpx, subprocess, asyncio."""
+@pytest.mark.parametrize("role", ["idle", "channel"])
+def test_starting_imports_neither_dns_nor_http_clients(role: str) -> None:
+    """What a start need not import it does not: each comes with the first question for it."""
+    needless = {"dns", "http", "httpx", "subprocess", "asyncio", "site"}
     code = (
-        "import sys, runpy; runpy.run_path(sys.argv[1]); "
-        "print(sorted({'dns', 'httpx', 'subprocess', 'asyncio', 'pathlib'} & set(sys.modules)))"
+        "import sys, runpy, signal; probe = runpy.run_path(sys.argv[1]); "
+        "signal.sigwait = lambda awaited: signal.SIGTERM; "
+        "sys.exit(0) if probe['main']([sys.argv[2]]) else print(*sys.modules)"
     )
     bare = [sys.executable, "-I", "-S", "-c"]
     said = subprocess.run(
-        [*bare, code, PROBE], capture_output=True, text=True, check=True, timeout=SECONDS
+        [*bare, code, PROBE, role], input="", capture_output=True, text=True, timeout=SECONDS
     )
 
-    assert set(json.loads(said.stdout.replace("'", '"'))) <= {"pathlib"}  # runpy's own
+    modules = set(said.stdout.split())
+    assert "json" in modules or role == "idle"
+    assert "signal" in modules
+    assert not needless & modules
 
 
 def test_an_unknown_role_is_a_usage_error() -> None:

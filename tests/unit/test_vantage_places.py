@@ -157,7 +157,7 @@ def test_a_node_without_a_probe_says_so(
     vantage = NodeVantage(Configuration(), "kind-worker", "172.18.0.3", "worker")
 
     with pytest.raises(ChannelBroken, match=problem) as caught:
-        vantage.ping()
+        vantage.reach()
     assert "kind-worker" in str(caught.value)
 
 
@@ -182,7 +182,7 @@ class FakeEngine:
 
 
 def test_an_outside_host_stands_on_the_clusters_network() -> None:
-    """It has an address there, the cluster's label, and of all capabilities only NET_ADMIN."""
+    """It has an address there, the cluster's label, and two capabilities: NET_ADMIN, NET_RAW."""
     engine = FakeEngine()
 
     outside = start_outside(cast("Engine", engine), "lab", "probe:1")
@@ -192,7 +192,10 @@ def test_an_outside_host_stands_on_the_clusters_network() -> None:
     assert outside.addresses == ("172.18.0.9",)
     assert outside.name.startswith("lab-outside-")
     assert {"--network=kind", "--label=servicelab.cluster=lab", "--pull=never"} <= set(run)
-    assert [each for each in run if each.startswith("--cap-add")] == ["--cap-add=NET_ADMIN"]
+    assert [each for each in run if each.startswith("--cap-add")] == [
+        "--cap-add=NET_ADMIN",
+        "--cap-add=NET_RAW",
+    ]
     assert run[run.index("probe:1") :][-1] == "idle"
 
 

@@ -192,7 +192,7 @@ def test_a_refused_exec_says_the_api_servers_reason() -> None:
         api_server(lambda call: call.refuse("404 Not Found", body)) as configuration,
         pytest.raises(ChannelBroken, match=r'shop/client-a: pods "client-a" not found'),
     ):
-        PodVantage(configuration, "shop", "client-a").ping()
+        PodVantage(configuration, "shop", "client-a").reach()
 
 
 def test_a_refusal_without_words_says_its_code() -> None:
@@ -299,7 +299,7 @@ def test_a_restarted_pod_is_found_again() -> None:
         call.say(STDOUT, b'{"id": 1, "ok": true, "version": 1, "time": 0}\n')
 
     with api_server(serve) as configuration, PodVantage(configuration, "shop", "client-a") as pod:
-        pod.ping()
+        pod.reach()
 
         assert "localhost" in pod.read_file("/etc/hosts")
     assert len(calls) == 2

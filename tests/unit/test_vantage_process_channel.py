@@ -102,7 +102,7 @@ def test_a_killed_probe_is_found_again() -> None:
         return channels[-1]
 
     with Vantage("here", factory) as vantage:
-        vantage.ping()
+        vantage.reach()
         os.kill(channels[0]._process.pid, signal.SIGKILL)
 
         assert "localhost" in vantage.read_file("/etc/hosts")

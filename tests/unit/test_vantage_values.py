@@ -10,11 +10,14 @@ import pytest
 
 from servicelab.errors import UsageError
 from servicelab.vantage import (
+    ArpRequest,
+    ArpWatchRequest,
     DnsRequest,
     ErrorClass,
     HttpReply,
     HttpRequest,
     InterfacesRequest,
+    PingRequest,
     ReadFileRequest,
     Replies,
     Reply,
@@ -48,8 +51,21 @@ REQUESTS: list[Request] = [
     ResolveRequest("bücher"),
     ReadFileRequest("/etc/resolv.conf"),
     InterfacesRequest(),
+    PingRequest("shop.example", source="10.0.0.1"),
+    ArpRequest("172.18.255.1", "eth0", 0.1),
+    ArpWatchRequest("172.18.255.1", timeout=3.0),
 ]
 
+PACKET = {
+    "at": 1.5,
+    "op": "reply",
+    "sender_mac": "02:42:ac:12:00:03",
+    "sender_ip": "172.18.255.1",
+    "target_mac": "02:42:ac:12:00:03",
+    "target_ip": "172.18.255.1",
+    "from_mac": "02:42:ac:12:00:03",
+    "to_mac": "ff:ff:ff:ff:ff:ff",
+}
 WIRES: list[dict[str, Any]] = [
     {
         "ok": True,
@@ -90,6 +106,23 @@ WIRES: list[dict[str, Any]] = [
     },
     {"ok": True, **TIMES, "data": "nameserver 10.96.0.10\n"},
     {"ok": True, **TIMES, "links": {"lo": ["127.0.0.1", "::1"]}},
+    {
+        "ok": False,
+        "error": "unreachable",
+        "detail": "No route to host",
+        **TIMES,
+        "address": "10.0.0.9",
+        "answered_by": "",
+        "reported_by": "10.0.0.2",
+        "icmp": [3, 1],
+    },
+    {
+        "ok": True,
+        **TIMES,
+        "link": "eth0",
+        "answers": [{"mac": "02:42:ac:12:00:03", "seconds": 0.1}],
+    },
+    {"ok": True, **TIMES, "link": "eth0", "packets": [PACKET]},
 ]
 
 
@@ -128,6 +161,10 @@ def test_requests_of_no_known_kind_are_refused() -> None:
         (lambda: HttpRequest("10.0.0.1", 0), "port"),
         (lambda: TcpRequest("10.0.0.1", 65536), "port"),
         (lambda: UdpRequest("10.0.0.1", -1), "port"),
+        (lambda: PingRequest(""), "address"),
+        (lambda: ArpRequest("fd00::5"), "IPv4"),
+        (lambda: ArpRequest("10.0.0.1", gather=-1), "gathered"),
+        (lambda: ArpWatchRequest("shop.example"), "IPv4"),
         (lambda: HttpRequest("10.0.0.1", timeout=0), "timeout"),
         (lambda: HttpRequest("10.0.0.1", timeout=float("nan")), "timeout"),
         (lambda: HttpRequest("10.0.0.1", path="nowhere"), "path"),

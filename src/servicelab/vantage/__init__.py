@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from servicelab.vantage.arp import (
+    ArpAnswer,
+    ArpPacket,
+    ArpReply,
+    ArpRequest,
+    ArpWatchReply,
+    ArpWatchRequest,
+)
 from servicelab.vantage.channel import Channel, ChannelBroken
 from servicelab.vantage.dns import DnsRecord, DnsReply, DnsRequest, ResolveReply, ResolveRequest
 from servicelab.vantage.http import HttpAnswer, HttpReply, HttpRequest
+from servicelab.vantage.icmp import PingReply, PingRequest
 from servicelab.vantage.nodes import NodeVantage
 from servicelab.vantage.outside import OutsideVantage
 from servicelab.vantage.place import (
@@ -22,6 +31,12 @@ from servicelab.vantage.transport import TcpReply, TcpRequest, UdpReply, UdpRequ
 from servicelab.vantage.vantage import Vantage
 
 __all__ = [
+    "ArpAnswer",
+    "ArpPacket",
+    "ArpReply",
+    "ArpRequest",
+    "ArpWatchReply",
+    "ArpWatchRequest",
     "Channel",
     "ChannelBroken",
     "DnsRecord",
@@ -36,6 +51,8 @@ __all__ = [
     "InterfacesRequest",
     "NodeVantage",
     "OutsideVantage",
+    "PingReply",
+    "PingRequest",
     "PodVantage",
     "ReadFileRequest",
     "Replies",

@@ -110,6 +110,7 @@ def start_outside(
             "--label=app.kubernetes.io/managed-by=servicelab",
             "--cap-drop=ALL",
             "--cap-add=NET_ADMIN",  # for add_route
+            "--cap-add=NET_RAW",  # for ARP
             "--security-opt=no-new-privileges",
             f"--entrypoint={PROBE_ARGV[0]}",
             image,

@@ -8,9 +8,11 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from servicelab.errors import InfrastructureError, UsageError
+from servicelab.vantage.arp import ArpReply, ArpRequest, ArpWatchReply, ArpWatchRequest
 from servicelab.vantage.channel import ChannelBroken, ChannelFactory, Line
 from servicelab.vantage.dns import DnsReply, DnsRequest, ResolveReply, ResolveRequest
 from servicelab.vantage.http import HttpReply, HttpRequest
+from servicelab.vantage.icmp import PingReply, PingRequest
 from servicelab.vantage.place import (
     FileReply,
     InterfacesReply,
@@ -62,7 +64,7 @@ class Vantage:
         with self._lock:
             self._hang_up()
 
-    def ping(self) -> dict[str, Any]:
+    def reach(self) -> dict[str, Any]:
         """Reach the probe without asking anything of anyone; says its version and clock.
 
         Raises:
@@ -170,6 +172,31 @@ class Vantage:
     def resolve(self, name: str, **details: Any) -> ResolveReply:
         """Look a name up as any program there would, with search list and hosts file."""
         return cast("ResolveReply", self.ask([ResolveRequest(name, **details)])[0])
+
+    def ping(self, address: str, **details: Any) -> PingReply:
+        """Send an ICMP echo request to an address or name; `timeout`, `source` in PingRequest."""
+        return cast("PingReply", self.ask([PingRequest(address, **details)])[0])
+
+    def who_has(self, address: str, **details: Any) -> ArpReply:
+        """Ask by ARP who has an IPv4 address, and gather every answer.
+
+        Args:
+            address: the address.
+            details: link, gather, timeout as in ArpRequest.
+        """
+        return cast("ArpReply", self.ask([ArpRequest(address, **details)])[0])
+
+    def hear_arp(self, address: str, seconds: float, link: str | None = None) -> ArpWatchReply:
+        """Listen for so many seconds to what ARP says about an IPv4 address."""
+        request = ArpWatchRequest(address, link, timeout=seconds)
+        return cast("ArpWatchReply", self.ask([request])[0])
+
+    def watch_arp(
+        self, address: str, link: str | None = None, *, most: int = MOST_REPLIES
+    ) -> Stream[ArpWatchReply]:
+        """What ARP says about an IPv4 address while something else happens: a reply per packet."""
+        request = ArpWatchRequest(address, link)
+        return Stream(self.name, self._factory, request, every=request.timeout, most=most)
 
     def interfaces(self) -> InterfacesReply:
         """The addresses on each link there."""

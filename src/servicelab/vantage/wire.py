@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from servicelab.errors import InfrastructureError, UsageError
+from servicelab.vantage.arp import ArpReply, ArpRequest, ArpWatchReply, ArpWatchRequest
 from servicelab.vantage.dns import DnsReply, DnsRequest, ResolveReply, ResolveRequest
 from servicelab.vantage.http import HttpReply, HttpRequest
+from servicelab.vantage.icmp import PingReply, PingRequest
 from servicelab.vantage.place import (
     FileReply,
     InterfacesReply,
@@ -26,6 +28,9 @@ REQUESTS: dict[str, type[Request]] = {
         UdpRequest,
         DnsRequest,
         ResolveRequest,
+        PingRequest,
+        ArpRequest,
+        ArpWatchRequest,
         ReadFileRequest,
         InterfacesRequest,
     )
@@ -39,6 +44,9 @@ REPLIES: dict[str, type[Reply]] = {
         UdpReply,
         DnsReply,
         ResolveReply,
+        PingReply,
+        ArpReply,
+        ArpWatchReply,
         FileReply,
         InterfacesReply,
     )
