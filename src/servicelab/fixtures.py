@@ -25,6 +25,7 @@ __all__ = [
     "nodes",
     "outside",
     "proxy_mode",
+    "restored_cluster",
     "shared_lab",
 ]
 
@@ -102,6 +103,8 @@ def kind_cluster(pytestconfig: pytest.Config, kind_config: Path) -> Iterator[Clu
         engine=f"{cluster.engine.kind} Docker Engine",
         images=f"{cluster.bundle.source}: {cluster.bundle.reason}",
     )
+    if turns := pytestconfig.pluginmanager.get_plugin("servicelab-turns"):
+        turns.before_leaving.append(cluster.finish_sweeping)
     yield cluster
     cluster.close()
 
@@ -121,6 +124,15 @@ def cluster(kind_cluster: Cluster, proxy_mode: str) -> Cluster:
     """The cluster, in the proxy mode under test."""
     assert kind_cluster.mode == proxy_mode
     return kind_cluster
+
+
+@pytest.fixture
+def restored_cluster(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[None]:
+    """Around a test marked `disruptive`: the cluster is as before in the end, or is replaced."""
+    from servicelab.cluster.restoration import restored
+
+    with restored(cluster, request.node.name):
+        yield
 
 
 @pytest.fixture(scope="session")

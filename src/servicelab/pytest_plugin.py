@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _MARKERS = (
     "claim(id, modes=None, points=1, hint=''): the claim of the lab's claims.toml that it proves",
     "slow: takes more than a minute; left out by --no-slow",
+    "disruptive: takes something away from the whole cluster for a while and puts it back; runs "
+    "last in its mode and alone; left out by --no-disruptive",
 )
 _CLUSTER_NAME = "servicelab"
 
@@ -77,6 +79,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--run-slow", dest="run_slow", action="store_true", help="run them (the default)"
     )
+    group.addoption(
+        "--no-disruptive",
+        dest="run_disruptive",
+        action="store_false",
+        default=True,
+        help="skip tests marked disruptive",
+    )
     group.addoption("--refute", metavar="MODULE", help=argparse.SUPPRESS)
     parser.addini("kind_config", "kind configuration of the cluster, from the root folder")
 
@@ -95,8 +104,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     from servicelab.report.recorder import Recorder
     from servicelab.verdict import deadlines
-    from servicelab.verdict.mode_turns import mode_turns
+    from servicelab.verdict.renewal import Renewal
     from servicelab.verdict.selection import Selection
+    from servicelab.verdict.turns import turns_of_worker
 
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
@@ -109,7 +119,7 @@ def pytest_configure(config: pytest.Config) -> None:
     before = deadlines.use(wanted)
     config.add_cleanup(lambda: _put_back(before))
     modes = chosen_modes(config)
-    selection = Selection(modes, config.option.run_slow)
+    selection = Selection(modes, config.option.run_slow, config.option.run_disruptive)
     target = config.option.claims_json
     recorder = Recorder(
         selection,
@@ -118,8 +128,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.pluginmanager.register(selection, "servicelab-selection")
     config.pluginmanager.register(recorder, "servicelab-recorder")
-    if turns := mode_turns(config, modes):
-        config.pluginmanager.register(turns, "servicelab-mode-turns")
+    config.pluginmanager.register(Renewal(), "servicelab-renewal")
+    if turns := turns_of_worker(config):
+        config.pluginmanager.register(turns, "servicelab-turns")
     _register_fixtures(config)
 
 

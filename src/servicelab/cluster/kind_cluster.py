@@ -91,6 +91,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         self._vantages: list[NodeVantage] = []
         self._sweeper: ThreadPoolExecutor | None = None
         self._sweeping: list[Future[None]] = []
+        self._run_id = ""
 
     # What it stands on, found when first needed.
 
@@ -139,6 +140,12 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         """Who owns the cluster, as written on disk."""
         return read_lease(self.name)
 
+    @property
+    def replaced(self) -> bool:
+        """It was deleted, or made anew by somebody else, since `create`."""
+        lease = self.lease
+        return bool(self._run_id) and (lease is None or lease.run_id != self._run_id)
+
     def create(self, config_file: str | Path | None = None) -> None:
         """Use the cluster of that name if it is there and sound, else make it; then prove it ready.
 
@@ -179,6 +186,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         self.keep = self.keep or lease.made_by == "up"
         self.made_by = lease.made_by
         self.mode = _as_mode(lease.mode)
+        self._run_id = lease.run_id
         lease.with_(owner=self._owner, keep=self.keep)
         if not self.kubeconfig_path.exists():
             self._export_kubeconfig()
@@ -205,6 +213,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         self.ensure_kind()
         self.ensure_kubectl()
         lease.write()
+        self._run_id = lease.run_id
         try:
             with self.progress.step(f"creating the cluster {self.name} ({self.mode})"):
                 self._run_kind_create(config, lease)
@@ -272,9 +281,9 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
                 f"the kind cluster {self.name!r} was not made by servicelab",
                 remedy="delete it with kind",
             )
-        self.close()
         remove_containers(self.engine, self.name)
         leases.forget(self.name)
+        self.close()
         for cached in ("client", "dynamic", "api", "nodes", "kubernetes_version"):
             self.__dict__.pop(cached, None)
 
@@ -290,7 +299,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
             self.delete()
 
     def sweep(self, work: Callable[[], None]) -> None:
-        """Clean something up while the next test goes on; `close` waits for it.
+        """Clean something up while the next test goes on; `finish_sweeping` waits for it.
 
         Args:
             work: a few calls of the API; one at a time is done, in order.
@@ -298,6 +307,19 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         if self._sweeper is None:
             self._sweeper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sweep")
         self._sweeping.append(self._sweeper.submit(work))
+
+    def finish_sweeping(self) -> None:
+        """Wait for what is being cleaned up.
+
+        Raises:
+            kubernetes.client.ApiException: something could not be cleaned up.
+        """
+        swept, self._sweeping = self._sweeping, []
+        for work in swept:
+            error = work.exception()
+            # What stood in a cluster that is gone is clean.
+            if error and not self.replaced:
+                raise error
 
     def close(self) -> None:
         """Wait for what is being cleaned up, and close the channels to the vantage points.
@@ -311,9 +333,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         if self._sweeper is not None:
             self._sweeper.shutdown()
             self._sweeper = None
-        swept, self._sweeping = self._sweeping, []
-        for work in swept:
-            work.result()
+        self.finish_sweeping()
 
     # Asking it.
 

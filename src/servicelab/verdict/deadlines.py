@@ -92,10 +92,17 @@ class Deadlines:
         "each node's kube-proxy reports the new mode, and the kernel shows it and nothing else",
         "a Pod's replacement (5 s) and a first full sync on each node",
     )
+    cluster_restored: Deadline = Deadline(
+        "cluster_restored",
+        120,
+        "a disrupted cluster is as it was before, and answers from every node",
+        "as node_ready, which is the slowest thing that is disrupted",
+    )
     mode_left: Deadline = Deadline(
         "mode_left",
         900,
-        "under xdist, every worker has finished its tests of the modes before",
+        "under xdist, every worker has finished the tests that must come before: those of earlier "
+        "modes, and all others before a disruptive one",
         "a worker's whole share of a lab in one mode, slow tests included",
     )
     namespace_sa: Deadline = Deadline(

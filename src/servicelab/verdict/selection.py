@@ -15,6 +15,9 @@ from servicelab.verdict.claims import ClaimMark, claim_of
 from servicelab.verdict.refuter import REFUTERS
 
 SLOW = "slow: left out by --no-slow"
+DISRUPTIVE = "disruptive: left out by --no-disruptive"
+#: The fixture that proves the cluster restored after a disruptive test.
+RESTORED = "restored_cluster"
 NO_REFUTER = "no refuter: nothing shows that this test can fail"
 
 
@@ -46,11 +49,13 @@ class Selection:
     Attributes:
         modes: the proxy modes of the run.
         run_slow: are tests marked `slow` to be run?
+        run_disruptive: are tests marked `disruptive` to be run?
         found: how many tests each claim has, by catalogue, id and mode.
     """
 
     modes: Sequence[str]
     run_slow: bool = True
+    run_disruptive: bool = True
     found: Counter[tuple[Path | None, str, str]] = field(default_factory=Counter)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -70,9 +75,13 @@ class Selection:
             metafunc.parametrize("proxy_mode", list(self.modes), indirect=True, scope="session")
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Let `-k CIP-04` choose a claim's tests."""
+        """Let `-k CIP-04` choose a claim's tests; have the cluster proved restored where needed."""
         if mark := claim_of(item):
             item.extra_keyword_matches.add(mark.id)
+        fixtures: list[str] = getattr(item, "fixturenames", [])
+        if is_disruptive(item) and "cluster" in fixtures and RESTORED not in fixtures:
+            # Before the test's own fixtures, so that it ends after them: they put things back.
+            fixtures.insert(fixtures.index("cluster") + 1, RESTORED)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
@@ -89,6 +98,8 @@ class Selection:
                 item.add_marker(pytest.mark.skip(reason=NO_REFUTER))
             if not self.run_slow and item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason=SLOW))
+            if not self.run_disruptive and is_disruptive(item):
+                item.add_marker(pytest.mark.skip(reason=DISRUPTIVE))
             kept.append(item)
         # Tests without a mode come first: they may not need a cluster at all.
         items[:] = sorted(kept, key=self._rank)
@@ -116,15 +127,21 @@ class Selection:
         item.user_properties += [("claim", mark.id), ("proxy_mode", mode)]
         return True
 
-    def _rank(self, item: pytest.Item) -> int:
+    def _rank(self, item: pytest.Item) -> tuple[int, bool]:
         mode = mode_of(item)
-        return self.modes.index(mode) + 1 if mode in self.modes else 0
+        # What disrupts the cluster comes last in its mode: it can't spoil the others' results.
+        return self.modes.index(mode) + 1 if mode in self.modes else 0, is_disruptive(item)
 
 
 def mode_of(item: pytest.Item) -> str:
     """The proxy mode a test runs in; "" if it does not depend on one."""
     callspec = getattr(item, "callspec", None)
     return str(callspec.params.get("proxy_mode", "")) if callspec else ""
+
+
+def is_disruptive(item: pytest.Item) -> bool:
+    """Does the test take something away from the whole cluster for a while?"""
+    return item.get_closest_marker("disruptive") is not None
 
 
 def catalogues_below(config: pytest.Config) -> list[Catalogue]:

@@ -1,0 +1,78 @@
+"""Disrupting a cluster for a while, and proving that it is as it was before.
+
+Whoever disrupts it puts it back; this module does not believe it. A cluster that does not come back
+is deleted: nothing that is measured on it afterwards would be worth anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from servicelab.cluster.portrait import Portrait, differences, portrait
+from servicelab.cluster.readiness import prove_ready
+from servicelab.errors import InfrastructureError
+from servicelab.verdict import Missing, NotProved, deadlines, eventually
+
+if TYPE_CHECKING:
+    from servicelab.cluster.kind_cluster import Cluster
+
+#: So many differences are told; more of them say no more.
+_TOLD = 4
+
+
+@contextmanager
+def restored(cluster: Cluster, by: str) -> Iterator[None]:
+    """Let the cluster be disrupted, then prove it restored, or delete it.
+
+    Args:
+        cluster: nobody else may use it meanwhile.
+        by: who disrupts it, for the message.
+
+    Raises:
+        InfrastructureError: it did not come back, and was deleted.
+    """
+    # What is still cleaned up of earlier tests must not run into the disruption.
+    cluster.finish_sweeping()
+    before = portrait(cluster)
+    try:
+        yield
+    finally:
+        _prove_or_replace(cluster, before, by)
+        cluster.finish_sweeping()
+
+
+def prove_restored(cluster: Cluster, before: Portrait) -> None:
+    """Wait until the cluster is as it was, and answers from every node.
+
+    Raises:
+        InfrastructureError: it is not within `cluster_restored`; says what is different.
+    """
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        eventually(
+            lambda: differences(before, portrait(cluster)),
+            lambda found: not found or Missing("not as before"),
+            deadline=deadlines.current().cluster_restored,
+            expecting=f"the cluster {cluster.name} to be as it was before",
+            every=0.5,
+            tell=lambda found: "; ".join(found[:_TOLD]),
+            retry_on=(ApiException, HTTPError, InfrastructureError),
+        )
+    except NotProved as error:
+        raise InfrastructureError(str(error)) from None
+    prove_ready(cluster)
+
+
+def _prove_or_replace(cluster: Cluster, before: Portrait, by: str) -> None:
+    try:
+        prove_restored(cluster, before)
+    except InfrastructureError as error:
+        cluster.delete()
+        raise InfrastructureError(
+            f"the cluster {cluster.name} was deleted, as {by} left it changed: {error.problem}",
+            remedy="tests that follow get a new cluster; the verdicts measured before stand",
+        ) from error

@@ -1,0 +1,133 @@
+"""A cluster's portrait: what is different is told, what is the same is not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace as Thing
+from typing import Any
+
+import pytest
+
+from servicelab.cluster import portrait as portraits
+from servicelab.cluster.node import Node
+from servicelab.cluster.portrait import differences, portrait
+
+CONTROL_PLANE = Node("c-control-plane", "172.18.0.2", "control-plane")
+WORKER = Node("c-worker", "172.18.0.3", "worker")
+
+
+def test_what_is_as_before_is_not_told() -> None:
+    """Equal portraits have no differences."""
+    assert differences({"a": "1", "b": "2"}, {"b": "2", "a": "1"}) == []
+
+
+def test_what_changed_came_or_went_is_told() -> None:
+    """Each difference says what it is about, what was and what is."""
+    assert differences({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "x", "d": "4"}) == [
+        "b: 2 before, x now",
+        "c: 3 before, nothing now",
+        "d: nothing before, 4 now",
+    ]
+
+
+class FakeApi:
+    """CoreV1Api and AppsV1Api of a small cluster."""
+
+    replicas_ready = 1
+    ready = "True"
+    data: dict[str, str] = {"config.conf": "mode: iptables"}  # noqa: RUF012
+
+    def __init__(self, client: Any) -> None:
+        pass
+
+    def list_node(self) -> Any:
+        return _list(
+            Thing(
+                metadata=Thing(name=WORKER.name),
+                spec=Thing(taints=None, unschedulable=None),
+                status=Thing(
+                    conditions=[Thing(type="Ready", status=type(self).ready)],
+                    addresses=[Thing(address=WORKER.ip)],
+                ),
+            )
+        )
+
+    def list_namespaced_deployment(self, namespace: str) -> Any:
+        if namespace != "kube-system":
+            return _list()
+        spec = Thing(replicas=1)
+        return _list(
+            Thing(
+                metadata=Thing(name="coredns"),
+                spec=spec,
+                status=Thing(ready_replicas=type(self).replicas_ready),
+            )
+        )
+
+    def list_namespaced_daemon_set(self, namespace: str) -> Any:
+        return _list()
+
+    def list_namespaced_service(self, namespace: str) -> Any:
+        return _list()
+
+    def list_namespaced_config_map(self, namespace: str) -> Any:
+        maps = [Thing(metadata=Thing(name="kube-proxy"), data=type(self).data)]
+        return _list(*maps) if namespace == "kube-system" else _list()
+
+
+def _list(*items: Any) -> Any:
+    return Thing(items=list(items))
+
+
+class FakeCluster:
+    """As far as a portrait looks at one."""
+
+    name = "c"
+    engine = None
+    nodes = (CONTROL_PLANE, WORKER)
+    node_vantages = (Thing(name=WORKER.name),)
+    client = Thing(sanitize_for_serialization=lambda value: str(value))
+    manifest = "aaaaaaaaaaaaaaaa"
+
+    def docker_exec(self, node: str, *argv: str) -> str:
+        """The digests of its static manifests."""
+        assert (node, argv[:2]) == (CONTROL_PLANE.name, ("find", "/etc/kubernetes/manifests"))
+        return f"{self.manifest}  /etc/kubernetes/manifests/kube-apiserver.yaml\n"
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    """A small cluster whose parts a test may change."""
+    monkeypatch.setattr("kubernetes.client.CoreV1Api", FakeApi)
+    monkeypatch.setattr("kubernetes.client.AppsV1Api", FakeApi)
+    monkeypatch.setattr(portraits, "node_states", lambda engine, name: {WORKER.name: "running"})
+    monkeypatch.setattr(
+        portraits, "mode_seen", lambda cluster, vantage: Thing(node=vantage.name, rules="iptables")
+    )
+    return FakeCluster()
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "value", "told"),
+    [
+        (FakeApi, "ready", "Unknown", "node c-worker, Ready: True before, Unknown now"),
+        (FakeApi, "replicas_ready", 0, "coredns, Pods: 1 of 1 ready before, 0 of 1 ready now"),
+        (FakeApi, "data", {"config.conf": "mode: ipvs"}, "ConfigMap kube-system/kube-proxy: "),
+        (FakeCluster, "manifest", "b" * 16, "kube-apiserver.yaml: aaaaaaaaaaaa before, bbbb"),
+    ],
+)
+def test_what_is_disrupted_shows(
+    cluster: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    target: type,
+    name: str,
+    value: Any,
+    told: str,
+) -> None:
+    """A node, a workload, a setting, a static manifest: each change is one difference."""
+    before = portrait(cluster)  # type: ignore[arg-type]
+    assert differences(before, portrait(cluster)) == []  # type: ignore[arg-type]
+
+    monkeypatch.setattr(target, name, value)
+
+    (difference,) = differences(before, portrait(cluster))  # type: ignore[arg-type]
+    assert told in difference
