@@ -30,6 +30,7 @@ DEFAULT_CLUSTER = "servicelab"
 Name = Annotated[str, typer.Option("--cluster-name", help="Name of the kind cluster.")]
 Images = Annotated[str, typer.Option("--images", help="auto, official or bundle.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+REGISTRY_HELP = "A private registry: HOST or HOST:PORT, with /PROJECT if it has projects."
 
 
 def _print_json(value: Any) -> None:
@@ -145,13 +146,17 @@ def _state(lease: Any) -> str:
 def reap() -> None:
     """Remove what dead owners left: clusters, volumes, kubeconfigs, leases."""
     from servicelab.cluster import reap as reap_clusters
+    from servicelab.cluster import restore_kept
     from servicelab.engine import find_engine, stop_if_unused
 
     engine = find_engine()
     removed = reap_clusters(engine)
     for entry in removed:
         print(f"removed {entry.cluster} ({len(entry.containers)} containers): {entry.why}")
-    if not removed:
+    restored = restore_kept() if engine else {}
+    for name, took in restored.items():
+        print(f"put back the API server's flags of {name}: {took}")
+    if not removed and not restored:
         print("nothing to remove")
     if engine:
         stop_if_unused(engine)
@@ -243,6 +248,43 @@ def images_save(file: Path) -> None:
     save(file, Progress())
 
 
+@images_app.command("push")
+def images_push(
+    registry: Annotated[str, typer.Argument(help=REGISTRY_HELP)],
+    image: Annotated[
+        list[str] | None, typer.Argument(help="Which images; else all that the labs use.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Do without TLS, or with any certificate.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace another image of the same name.")
+    ] = False,
+    images: Images = "auto",
+) -> None:
+    """Push images to a private registry, as `servicelab manifest rewrite` names them there.
+
+    Logs in as Docker does: with what `docker login` wrote.
+    """
+    from servicelab.bundle import Extras, ensure_bundle
+    from servicelab.bundle.extras import image_names
+    from servicelab.engine import ensure_engine, stop_if_unused
+    from servicelab.progress import Progress
+    from servicelab.registry import Crane, push_images, targets
+
+    names = targets(image or image_names(), registry, offered=image_names())
+    progress = Progress()
+    engine = ensure_engine(progress)
+    try:
+        extras = Extras(engine, ensure_bundle(engine, source=images, progress=progress), progress)
+        crane = Crane(extras.crane(), registry, insecure=insecure)
+        pushed = push_images(extras.archive, names, crane, progress=progress, replace=replace)
+    finally:
+        stop_if_unused(engine)
+    for each in pushed:
+        print(each)
+
+
 @images_app.command("load")
 def images_load(file: Path) -> None:
     """Read such a file into the cache."""
@@ -252,7 +294,6 @@ def images_load(file: Path) -> None:
     load(file, Progress())
 
 
-REGISTRY_HELP = "A private registry: HOST or HOST:PORT, with /PROJECT if it has projects."
 Manifest = Annotated[Path, typer.Argument(help="A YAML file, or - for standard input.")]
 
 

@@ -154,11 +154,47 @@ class Deadlines:
         "a deleted or changed Service no longer answers as before",
         "as rules_programmed, plus connections that are being closed",
     )
+    node_port_free: Deadline = Deadline(
+        "node_port_free",
+        60,
+        "a node port that another lab holds is given back",
+        "a lab's Services are deleted within a second of its end; a test takes seconds",
+    )
     dns_answers: Deadline = Deadline(
         "dns_answers",
         30,
         "the cluster DNS answers as it should",
         "CoreDNS watches the API but caches an answer, a negative one too, for up to 30 s",
+    )
+    metallb_ready: Deadline = Deadline(
+        "metallb_ready",
+        120,
+        "MetalLB's controller and its speaker on each node are ready",
+        "4 s where the images are on the nodes; pulling them takes longer",
+    )
+    webhook_answers: Deadline = Deadline(
+        "webhook_answers",
+        60,
+        "MetalLB's webhook takes a pool",
+        "it makes its certificate after its Pod is ready, and the API server must learn it",
+    )
+    vip_given: Deadline = Deadline(
+        "vip_given",
+        20,
+        "a LoadBalancer Service has its address, and an event says what became of it",
+        "MetalLB's controller reacts in 0.1 s, and pauses for seconds after errors",
+    )
+    vip_moves: Deadline = Deadline(
+        "vip_moves",
+        60,
+        "the address of a dead announcer answers from another node",
+        "MetalLB's members suspect a silent one for 4 s before they give it up",
+    )
+    world_stands: Deadline = Deadline(
+        "world_stands",
+        60,
+        "the name server and web servers beside a cluster answer, and its DNS leads to them",
+        "3 s on 2 cores; left to itself, the kubelet renews CoreDNS's file within a minute",
     )
     probe_reached: Deadline = Deadline(
         "probe_reached",
@@ -171,6 +207,30 @@ class Deadlines:
         15,
         "a probe's answer arrives, beyond the time that its requests may take themselves",
         "1 ms for the way; seconds where a busy node keeps the probe waiting for its turn",
+    )
+    evidence_saved: Deadline = Deadline(
+        "evidence_saved",
+        10,
+        "what a failed claim left is collected; what has not come by then is left out",
+        "0.5 s on 2 cores, all of it at once; an API server that is down gives time-outs of 4 s",
+    )
+    registry_serves: Deadline = Deadline(
+        "registry_serves",
+        30,
+        "a private registry beside the cluster answers",
+        "0.1 s on 2 cores; a slow disk and a busy engine add to it",
+    )
+    bgp_session_up: Deadline = Deadline(
+        "bgp_session_up",
+        60,
+        "a BGP router beside the cluster has a session with each speaker",
+        "a speaker that was refused tries again after 10 s at most; the handshake takes 0.1 s",
+    )
+    route_follows: Deadline = Deadline(
+        "route_follows",
+        15,
+        "a BGP router's table has exactly the routes it should",
+        "a speaker announces and withdraws within a second of the Service's change",
     )
     stays_so: Deadline = Deadline(
         "stays_so",
