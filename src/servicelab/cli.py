@@ -106,6 +106,20 @@ def down(
 
 
 @app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="A run's name or folder, or latest.")] = "latest",
+    html: Annotated[Path | None, typer.Option("--html", help="Write the page there.")] = None,
+    report_dir: Annotated[
+        Path | None, typer.Option("--report-dir", help="Where the runs' folders are.")
+    ] = None,
+) -> None:
+    """Make a run's report again from its results, and say where it is."""
+    from servicelab.report.run_folder import RUNS, remake_report
+
+    print(remake_report(run, report_dir or RUNS, html))
+
+
+@app.command()
 def status(as_json: AsJson = False) -> None:
     """Show the clusters that servicelab made, who uses them, and the engine."""
     from servicelab.cluster import all_leases

@@ -56,6 +56,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--claims-json", metavar="FILE", help="write the claim matrix there as JSON too"
     )
     group.addoption(
+        "--evidence",
+        choices=("failed", "all", "none"),
+        default="failed",
+        help="whose objects, logs, rules and requests are kept: of claims that failed (the "
+        "default), of all, or of none",
+    )
+    group.addoption(
+        "--report-dir",
+        metavar="FOLDER",
+        help="where each run's results, report and evidence go, in a folder of its own "
+        "(default: .servicelab/runs)",
+    )
+    group.addoption(
         "--deadline",
         action="append",
         default=[],
@@ -102,7 +115,9 @@ def pytest_configure(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: an option has a wrong value.
     """
+    from servicelab.report.evidence.keeper import evidence_keeper
     from servicelab.report.recorder import Recorder
+    from servicelab.report.run_folder import RUNS, RunFolder
     from servicelab.verdict import deadlines
     from servicelab.verdict.renewal import Renewal
     from servicelab.verdict.selection import Selection
@@ -121,13 +136,16 @@ def pytest_configure(config: pytest.Config) -> None:
     modes = chosen_modes(config)
     selection = Selection(modes, config.option.run_slow, config.option.run_disruptive)
     target = config.option.claims_json
+    folder = RunFolder.new(config.invocation_params.dir / (config.option.report_dir or RUNS))
     recorder = Recorder(
         selection,
         claims_json=config.invocation_params.dir / target if target else None,
+        run_folder=folder,
         refuting=config.option.refute or "",
     )
     config.pluginmanager.register(selection, "servicelab-selection")
     config.pluginmanager.register(recorder, "servicelab-recorder")
+    config.pluginmanager.register(evidence_keeper(config, folder), "servicelab-evidence")
     config.pluginmanager.register(Renewal(), "servicelab-renewal")
     if turns := turns_of_worker(config):
         config.pluginmanager.register(turns, "servicelab-turns")

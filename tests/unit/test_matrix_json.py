@@ -11,11 +11,19 @@ from servicelab.verdict import Verdict
 from servicelab.verdict.catalogue import Catalogue, Claim, Known
 from servicelab.verdict.refuter import Refuter
 
+FLOW = {"asked_from": "Pod client", "to": "10.96.0.7:80", "answered_by": "web-1", "times": 3}
 RESULTS = combine(
     [],
     [
         ClaimTestResult(
-            "test_lab.py::test_it[ipvs]", "CIP-09", "ipvs", Verdict.HOLDS, "abcabc", seconds=1.23456
+            "test_lab.py::test_it[ipvs]",
+            "CIP-09",
+            "ipvs",
+            Verdict.HOLDS,
+            "abcabc",
+            seconds=1.23456,
+            evidence="evidence/cip-09-ipvs",
+            traffic=(FLOW,),
         ),
     ],
     [
@@ -56,6 +64,8 @@ def test_everything_measured_is_there() -> None:
                     "differs": "",
                     "seconds": 1.235,
                     "setup_seconds": 0,
+                    "evidence": "evidence/cip-09-ipvs",
+                    "traffic": [FLOW],
                 }
             ],
         }

@@ -49,6 +49,7 @@ class Lab:
         self.namespace = namespace_name(title)
         self._clients: list[PodVantage] = []
         self._others: list[Lab] = []
+        self.also_kept: dict[str, Callable[[], str]] = {}
         self._closing = ExitStack()
         create_namespace(self.core, self.namespace)
 
@@ -264,6 +265,21 @@ class Lab:
         self._others.append(other)
         self.on_close(other._closing.close)
         return other
+
+    @property
+    def others(self) -> tuple[Lab, ...]:
+        """The other namespaces that go when this one goes."""
+        return tuple(self._others)
+
+    def also_keep(self, name: str, say: Callable[[], str]) -> None:
+        """Name further evidence, which is kept if the claim fails.
+
+        Args:
+            name: of the file, such as "bgp-routes.txt".
+            say: gives what it holds, when the test has ended and its namespaces still stand; may
+                be called in another thread.
+        """
+        self.also_kept[name] = say
 
     # Life.
 

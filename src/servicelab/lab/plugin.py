@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from servicelab.cluster import Cluster
     from servicelab.lab.lab import Lab
 
+#: The labs that stand for a test, or for the tests of a module.
+OPEN_LABS = pytest.StashKey["list[Lab]"]()
+
 
 def shared(fixture_name: str, config: pytest.Config) -> Literal["module", "function"]:
     """The scope of what tests only look at: a module's; each test's own while refuting."""
@@ -32,7 +35,10 @@ def _lab(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Lab]:
     item = request.node if isinstance(request.node, pytest.Item) else None
     refuter = refuter_for(item) if item else None
     lab = Lab(cluster, request.path.parent, _title(request), refuter.fault() if refuter else None)
+    open_labs = request.node.stash.setdefault(OPEN_LABS, [])
+    open_labs.append(lab)
     yield lab
+    open_labs.remove(lab)
     lab.close()
 
 

@@ -4,7 +4,7 @@
 {
   "schema": 1,
   "servicelab": "0.1.0",
-  "run": {"kubernetes_version": "v1.37.0", "cluster", "nodes", "engine", "images",
+  "run": {"id", "started", "kubernetes_version": "v1.37.0", "cluster", "nodes", "engine", "images",
           "modes": ["iptables"], "seconds": 71.3, "exit_status": 0, "infrastructure": [sentence],
           "refuting": null or the module given to --refute},
   "claims": [                       one entry for each claim and proxy mode that was selected
@@ -16,7 +16,10 @@
      "message": why it is not proved or was skipped,
      "seconds": time of its tests without their fixtures,
      "refuter": null or {"expects", "why"}   (only with --refute),
-     "tests": [{"nodeid", "verdict", "seen", "message", "differs", "seconds", "setup_seconds"}]}
+     "tests": [{"nodeid", "verdict", "seen", "message", "differs", "seconds", "setup_seconds",
+                "evidence": the folder of what it left, below the run's folder, or "",
+                "traffic": [{"kind": "http" | "tcp" | "udp" | "dns" | "resolve", "asked_from",
+                             "to", "to_name", "answered_by", "by_pod", "ok", "times"}]}]}
   ],
   "without_test": ["CIP-14"]         claims of a lab that was run in full, without a test
 }
@@ -101,6 +104,8 @@ def _test(result: ClaimTestResult) -> dict[str, Any]:
         "differs": result.differs,
         "seconds": round(result.seconds, 3),
         "setup_seconds": round(result.setup_seconds, 3),
+        "evidence": result.evidence,
+        "traffic": list(result.traffic),
     }
 
 

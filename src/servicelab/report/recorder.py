@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import pytest
 from servicelab.errors import InfrastructureError, ServicelabError, UsageError
 from servicelab.interrupts import terminate_like_ctrl_c
 from servicelab.report import claims_json, matrix
+from servicelab.report.evidence.keeper import EVIDENCE, TRAFFIC
 from servicelab.report.results import ClaimTestResult, PlannedTest, RunResults, combine
+from servicelab.report.run_folder import RunFolder
 from servicelab.verdict.catalogue import Catalogue, Claim, catalogue_above
 from servicelab.verdict.measurement import Measurement, difference
 from servicelab.verdict.message import heading
@@ -37,7 +41,8 @@ class Recorder:
 
     Attributes:
         selection: knows what was collected.
-        claims_json: where the JSON goes; None for nowhere.
+        claims_json: where the JSON goes too; None for nowhere else.
+        run_folder: where results, report and evidence go; None for nowhere.
         refuting: the module given to --refute; "" in an ordinary session.
         planned: tests that were selected.
         done: results by test.
@@ -45,10 +50,12 @@ class Recorder:
         failed_otherwise: did any test fail for another reason?
         uses_cluster: may this session have made a cluster?
         results: all of it, once the session has ended.
+        reported: the page that was written.
     """
 
     selection: Selection
     claims_json: Path | None = None
+    run_folder: RunFolder | None = None
     refuting: str = ""
     planned: dict[str, PlannedTest] = field(default_factory=dict)
     done: dict[str, ClaimTestResult] = field(default_factory=dict)
@@ -58,7 +65,9 @@ class Recorder:
     failed_otherwise: bool = False
     uses_cluster: bool = False
     results: RunResults | None = None
+    reported: Path | None = None
     started: float = field(default_factory=time.monotonic)
+    started_at: datetime = field(default_factory=lambda: datetime.now().astimezone())
 
     # In the process that runs the tests.
 
@@ -182,6 +191,8 @@ class Recorder:
             differs=properties.get("differs", ""),
             seconds=report.duration if report.when == "call" else 0,
             setup_seconds=self.setup_seconds.get(report.nodeid, 0),
+            evidence=getattr(report, EVIDENCE, ""),
+            traffic=getattr(report, TRAFFIC, ()),
         )
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
@@ -205,6 +216,8 @@ class Recorder:
                 count = len(set(nodeids))
                 tests = f"{count} tests" if count > 1 else "1 test"
                 writer.write_line(f"{tests} could not run for it, first {nodeids[0]}")
+        if self.reported:
+            writer.write_line(f"report: {self.reported}")
 
     def _end_session(self, config: pytest.Config) -> None:
         try:
@@ -227,19 +240,14 @@ class Recorder:
             kubernetes_version=facts.kubernetes_version,
             without_test=self.without_test,
         )
-        if self.claims_json:
-            try:
-                self._write(session)
-            except OSError as error:
-                self.stopped.setdefault(
-                    (_INFRASTRUCTURE, f"{self.claims_json} can't be written: {error}"), []
-                )
+        self._write(session)
         session.exitstatus = self._exit_status(int(session.exitstatus))
 
     def _write(self, session: pytest.Session) -> None:
-        assert self.claims_json
         assert self.results
         run = {
+            "id": self.run_folder.name if self.run_folder else "",
+            "started": self.started_at.isoformat(timespec="seconds"),
             **run_facts(session.config).to_dict(),
             "seconds": round(time.monotonic() - self.started, 1),
             "exit_status": self._exit_status(int(session.exitstatus)),
@@ -247,9 +255,18 @@ class Recorder:
             "refuting": self.refuting or None,
         }
         refuters = session.config.stash.get(REFUTERS, None)
-        claims_json.write(
-            self.claims_json, claims_json.to_dict(self.results, run, refuters=refuters)
-        )
+        content = claims_json.to_dict(self.results, run, refuters=refuters)
+        if self.claims_json:
+            self._try(self.claims_json, partial(claims_json.write, self.claims_json, content))
+        if self.run_folder and self.results.claims:
+            self._try(self.run_folder.path, partial(self.run_folder.write, content))
+            self.reported = self.run_folder.report if self.run_folder.report.exists() else None
+
+    def _try(self, target: Path, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            self.stopped.setdefault((_INFRASTRUCTURE, f"{target} can't be written: {error}"), [])
 
     def _exit_status(self, status: int) -> int:
         if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from servicelab.verdict.catalogue import Catalogue, Claim, Known
 from servicelab.verdict.measurement import difference, unknown
@@ -42,6 +43,8 @@ class ClaimTestResult:
         differs: how its verdict differs from the known one; "" if it does not.
         seconds: how long the test took, in seconds.
         setup_seconds: how long its fixtures took.
+        evidence: the folder of what it left, below the run's; "" if nothing was saved.
+        traffic: what the vantage points asked and who answered, as claims.json holds it.
     """
 
     nodeid: str
@@ -53,6 +56,8 @@ class ClaimTestResult:
     differs: str = ""
     seconds: float = 0
     setup_seconds: float = 0
+    evidence: str = ""
+    traffic: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Generic, Self
 
 from servicelab.errors import InfrastructureError, UsageError
 from servicelab.vantage.channel import ChannelFactory, Line
+from servicelab.vantage.hearing import let_hear
 from servicelab.vantage.replies import AnyReply, Replies
 from servicelab.vantage.request import Request
 from servicelab.vantage.wire import reply_from_json
@@ -100,6 +101,7 @@ class Stream(Generic[AnyReply]):
             return
         try:
             self._replies = self._read(line, "stop")
+            let_hear(self._replies)
         except InfrastructureError:
             # What went wrong inside the block is the news; this would hide it.
             if error is None:

@@ -11,6 +11,7 @@ from servicelab.errors import InfrastructureError, UsageError
 from servicelab.vantage.arp import ArpReply, ArpRequest, ArpWatchReply, ArpWatchRequest
 from servicelab.vantage.channel import ChannelBroken, ChannelFactory, Line
 from servicelab.vantage.dns import DnsReply, DnsRequest, ResolveReply, ResolveRequest
+from servicelab.vantage.hearing import let_hear
 from servicelab.vantage.http import HttpReply, HttpRequest
 from servicelab.vantage.icmp import PingReply, PingRequest
 from servicelab.vantage.place import (
@@ -105,7 +106,9 @@ class Vantage:
                 f"the probe of {self.name} gave {len(wire)} replies to {len(requests)} requests"
             )
         pairs = zip(wire, requests, strict=True)
-        return Replies((reply_from_json(said, asked) for said, asked in pairs), self.name)
+        replies = Replies((reply_from_json(said, asked) for said, asked in pairs), self.name)
+        let_hear(replies)
+        return replies
 
     def web(
         self,
