@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from servicelab.cluster.api_server import Restart
+from servicelab.cluster.kind_cluster import Cluster
 from servicelab.cluster.lease import Lease, all_leases, cluster_lock
-from servicelab.cluster.reap import reap
+from servicelab.cluster.reap import reap, restore_kept
 from servicelab.host import ProcessIdentity, process_identity
 
 
@@ -88,3 +91,30 @@ def test_who_holds_the_lock_may_take_it_again() -> None:
     """A command that holds a cluster calls what holds it too."""
     with cluster_lock("a"), cluster_lock("a"):
         pass
+
+
+def test_flags_are_put_back_in_kept_clusters_that_nobody_uses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One in use, one that will be removed anyway and one whose nodes are down are left alone."""
+    write_lease("kept", alive=False, keep=True)
+    write_lease("down", alive=False, keep=True)
+    write_lease("sound", alive=False, keep=True)
+    write_lease("dead", alive=False)
+    write_lease("used", alive=True, keep=True)
+    state = {"kept": "running", "sound": "running", "down": "exited"}
+    took = Restart(12.0, 9.0)
+    asked: list[str] = []
+
+    def restore(cluster: Cluster) -> Restart:
+        asked.append(cluster.name)
+        return took
+
+    module = import_module("servicelab.cluster.reap")  # the package gives the function that name
+    monkeypatch.setattr(Cluster, "engine", None)
+    monkeypatch.setattr(module, "is_changed", lambda name: name != "sound")
+    monkeypatch.setattr(module, "node_states", lambda engine, name: {f"{name}-1": state[name]})
+    monkeypatch.setattr(module, "restore_flags", restore)
+
+    assert restore_kept() == {"kept": took}
+    assert asked == ["kept"]

@@ -5,7 +5,7 @@ from servicelab.cluster.containers import remove_containers
 from servicelab.cluster.kind_cluster import Cluster
 from servicelab.cluster.lease import Lease, all_leases, cluster_lock, forget, read_lease
 from servicelab.cluster.node import Node
-from servicelab.cluster.reap import Reaped, abandoned, reap
+from servicelab.cluster.reap import Reaped, abandoned, reap, restore_kept
 
 __all__ = [
     "PROXY_MODES",
@@ -21,4 +21,5 @@ __all__ = [
     "read_lease",
     "reap",
     "remove_containers",
+    "restore_kept",
 ]

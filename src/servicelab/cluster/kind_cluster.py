@@ -192,6 +192,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
             self._export_kubeconfig()
         try:
             with self.progress.step(f"proving the kept cluster {self.name} ready ({self.mode})"):
+                self._undo_disruption()
                 self._prove()
         except (InfrastructureError, AssertionError) as error:
             self.progress.say(f"the cluster {self.name} is made anew: {error}")
@@ -256,6 +257,13 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         if self.bundle.archive is not None:
             self.load_archive(self.bundle.archive)
             start_probes(self)
+
+    def _undo_disruption(self) -> None:
+        """Put back what a run that was killed amid a disruptive test left changed."""
+        from servicelab.cluster.api_server import restore_flags
+
+        if took := restore_flags(self):
+            self.progress.say(f"       the API server's flags are put back: {took}")
 
     def _prove(self) -> None:
         from servicelab.cluster.readiness import prove_ready

@@ -1,12 +1,17 @@
-"""Removing what dead owners left: containers, volumes, kubeconfigs, leases."""
+"""Removing what dead owners left: containers, volumes, kubeconfigs, leases.
+
+A kept cluster stays; what a killed run left changed in it is put back.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from servicelab.cluster.containers import remove_containers
+from servicelab.cluster.api_server import Restart, is_changed, restore_flags
+from servicelab.cluster.containers import node_states, remove_containers
 from servicelab.cluster.creation import stop_kind
-from servicelab.cluster.lease import Lease, all_leases, forget
+from servicelab.cluster.kind_cluster import Cluster
+from servicelab.cluster.lease import Lease, all_leases, cluster_lock, forget, read_lease
 from servicelab.engine import Engine
 
 
@@ -47,3 +52,25 @@ def reap(engine: Engine | None) -> list[Reaped]:
         why = f"its owner, process {pid}, is gone"
         removed.append(Reaped(lease.cluster, tuple(containers), why))
     return removed
+
+
+def restore_kept() -> dict[str, Restart]:
+    """Put back what a killed run left changed in kept clusters that nobody uses; by cluster.
+
+    Raises:
+        InfrastructureError: the API server of one of them does not come back.
+    """
+    restored = {}
+    for lease in all_leases():
+        if not is_changed(lease.cluster):
+            continue
+        with cluster_lock(lease.cluster):
+            now = read_lease(lease.cluster)
+            if now is None or now.in_use or not now.keep:
+                continue
+            cluster = Cluster(lease.cluster)
+            states = node_states(cluster.engine, lease.cluster).values()
+            whole = states and all(state == "running" for state in states)
+            if whole and (took := restore_flags(cluster)):
+                restored[lease.cluster] = took
+    return restored

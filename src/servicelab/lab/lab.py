@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from functools import cached_property
+from contextlib import ExitStack, contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servicelab.lab.faults import NO_FAULT, Fault
 from servicelab.lab.manifests import Document, parse_manifest, read_manifest
 from servicelab.lab.namespace import create_namespace, namespace_name
+from servicelab.lab.node_ports import apply_when_free, fixes_a_number
 from servicelab.lab.pods import LabPod, is_going, is_ready, lab_pod, pods_in_words
 from servicelab.lab.service import Service
 from servicelab.lab.watching import watch_until
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient
 
     from servicelab.cluster import Cluster, Node
+    from servicelab.cluster.api_server import Restart
     from servicelab.observe.model import ServiceRule
 
 FIELD_MANAGER = "servicelab"
@@ -98,18 +100,28 @@ class Lab:
         self.apply_documents(parse_manifest(text, "the text"))
 
     def apply_documents(self, documents: list[Document]) -> None:
-        """Apply objects (server-side, so that it creates or changes); as `apply`."""
+        """Apply objects (server-side, so that it creates or changes); as `apply`.
+
+        Raises:
+            UsageError: a Service that is no lab's holds a node port that one of them fixes.
+        """
         for document in self.fault.documents(documents):
             resource = self._dynamic.resources.get(
                 api_version=document["apiVersion"], kind=document["kind"]
             )
-            resource.server_side_apply(
+            apply = partial(
+                resource.server_side_apply,
                 body=document,
                 name=document["metadata"]["name"],
                 namespace=self.namespace,
                 field_manager=FIELD_MANAGER,
                 force_conflicts=True,
             )
+            if fixes_a_number(document):
+                self._fixes_node_ports = True
+                apply_when_free(apply, self.core)
+            else:
+                apply()
         self.fault.after_apply(self)
 
     def label(self, pod: LabPod | str, **labels: str | None) -> None:
@@ -150,6 +162,23 @@ class Lab:
             return False
         other(self, *args, **kwargs)
         return True
+
+    @contextmanager
+    def api_server_flags(self, **flags: str) -> Iterator[Restart]:
+        """Let the API server run with other flags for a while: `service_node_port_range="…"`.
+
+        Only in a test marked `disruptive`. Gives how long the API server's restart took.
+
+        Raises:
+            InfrastructureError: it did not come back.
+        """
+        from servicelab.cluster.api_server import changed_flags
+
+        if other := self.fault.instead.get("api_server_flags"):
+            flags = other(self, **flags)
+        wanted = {name.replace("_", "-"): value for name, value in flags.items()}
+        with changed_flags(self.cluster, wanted) as restart:
+            yield restart
 
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
         """What a learner's kubectl prints, in this namespace.
@@ -303,5 +332,8 @@ class Lab:
 
     def _delete_namespace(self) -> None:
         # What has a grace period would keep the namespace, and its node's work, for longer.
+        if self._fixes_node_ports:
+            # The namespace waits for its Pods; others wait for these numbers.
+            self.core.delete_collection_namespaced_service(self.namespace)
         self.core.delete_collection_namespaced_pod(self.namespace, grace_period_seconds=0)
         self.core.delete_namespace(self.namespace)

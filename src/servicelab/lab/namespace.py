@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from servicelab.errors import UsageError
+from servicelab.lab.node_ports import LAB_LABELS
 from servicelab.lab.watching import watch_until
 from servicelab.verdict import deadlines
 
@@ -38,7 +39,7 @@ def create_namespace(core: CoreV1Api, name: str) -> None:
     """
     from kubernetes.client import V1Namespace, V1ObjectMeta
 
-    labels = {"app.kubernetes.io/managed-by": "servicelab"}
+    labels = dict(LAB_LABELS)
     core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name, labels=labels)))
     # A Pod is refused until its ServiceAccount is there, a moment after the namespace.
     watch_until(

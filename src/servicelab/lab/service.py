@@ -47,6 +47,12 @@ class Service:
         return int(next(port.port for port in ports if name in (None, port.name)))
 
     @property
+    def node_port(self) -> int | None:
+        """The node port of its first port; None if it has none."""
+        number = self.read().spec.ports[0].node_port
+        return None if number is None else int(number)
+
+    @property
     def url(self) -> str:
         """http://CLUSTER-IP:PORT of the first port."""
         spec = self.read().spec

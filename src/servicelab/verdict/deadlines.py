@@ -232,6 +232,12 @@ class Deadlines:
         "a BGP router's table has exactly the routes it should",
         "a speaker announces and withdraws within a second of the Service's change",
     )
+    layers_settle: Deadline = Deadline(
+        "layers_settle",
+        3,
+        "endpoints, rules and names have caught up, before one of them is called broken",
+        "three times kube-proxy's default minSyncPeriod of 1 s",
+    )
     stays_so: Deadline = Deadline(
         "stays_so",
         3,

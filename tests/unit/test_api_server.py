@@ -1,0 +1,228 @@
+"""The API server's flags: changed, put back whatever happens, and proved by the process itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace as Thing
+from typing import Any
+
+import pytest
+import yaml
+from urllib3.exceptions import NewConnectionError
+
+from servicelab.cluster import api_server
+from servicelab.cluster.api_server import (
+    changed_flags,
+    command_in,
+    is_changed,
+    restore_flags,
+    with_flags,
+)
+from servicelab.cluster.node import Node
+from servicelab.errors import InfrastructureError
+from servicelab.verdict import deadlines
+
+FLAGS = {"service-node-port-range": "30000-40000"}
+MANIFEST = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  # a comment that must come back
+  name: kube-apiserver
+spec:
+  containers:
+  - command:
+    - kube-apiserver
+    - --secure-port=6443
+    image: registry.k8s.io/kube-apiserver:v1.37.0
+    name: kube-apiserver
+  hostNetwork: true
+"""
+
+
+class FakeNode:
+    """A control-plane node whose kubelet needs a few looks to restart the API server."""
+
+    name = "fake"
+    nodes = (Node("fake-control-plane", "172.18.0.2", "control-plane"),)
+
+    def __init__(self) -> None:
+        self.files = {api_server.MANIFEST: MANIFEST}
+        self.runs = command_in(MANIFEST)
+        self.moved = 0
+        self.looks_until_restarted = 2
+        self.looks_until_ready = 4
+        self.looks = 0
+        self.comes_back = True
+        self.client = Thing(
+            rest_client=Thing(pool_manager=self), configuration=Thing(host="https://api")
+        )
+
+    # The node's container.
+
+    def docker_exec(self, node: str, *argv: str, input: str | None = None) -> str:
+        """`cat`, `install` and `mv` of the manifest."""
+        assert node == "fake-control-plane"
+        match argv:
+            case ("cat", path):
+                return self.files[path]
+            case ("install", "--mode=600", "/dev/stdin", path):
+                assert input is not None
+                assert not path.startswith("/etc/kubernetes/manifests/"), "the kubelet looks there"
+                self.files[path] = input
+            case ("mv", "--no-target-directory", draft, path):
+                self.files[path] = self.files.pop(draft)
+                self.moved += 1
+                self.looks = 0
+            case _:
+                raise AssertionError(argv)
+        return ""
+
+    # The API server.
+
+    def request(self, method: str, url: str, **_: Any) -> Any:
+        """The old process for a while, then nobody, then the new one, ready a bit later."""
+        if url.endswith("/readyz"):
+            ready = not self.moved or not (
+                self.looks_until_restarted < self.looks <= self.looks_until_ready
+            )
+            return Thing(status=200 if ready else 500, reason="OK" if ready else "not yet")
+        self.looks += 1
+        if self.moved and self.looks == self.looks_until_restarted:
+            self.runs = ()
+        elif self.moved and self.looks > self.looks_until_restarted and self.comes_back:
+            self.runs = command_in(self.files[api_server.MANIFEST])
+        if not self.runs:
+            raise NewConnectionError(Thing(), "refused")  # type: ignore[arg-type]
+        return Thing(status=200, reason="OK", data="\0".join([*self.runs, ""]).encode())
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A control-plane node, and a cache folder of the test's own."""
+    monkeypatch.setenv("SERVICELAB_CACHE", str(tmp_path))
+    api_server.cluster_folder("fake").mkdir(parents=True)
+    return FakeNode()
+
+
+@pytest.fixture
+def _impatient() -> Iterator[None]:
+    before = deadlines.use(deadlines.parse(["api_serves=0.3"]))
+    yield
+    deadlines.use(before)
+
+
+@pytest.fixture(autouse=True)
+def _quick() -> Iterator[None]:
+    before = deadlines.use(deadlines.parse(["stays_so=0.5"]))
+    yield
+    deadlines.use(before)
+
+
+def test_a_flag_is_set_and_all_else_stays() -> None:
+    """A flag that is there is replaced, one that is not is added; nothing else changes."""
+    once = with_flags(MANIFEST, FLAGS)
+    twice = with_flags(once, {"service-node-port-range": "30000-30100", "v": "2"})
+
+    assert command_in(once) == (*command_in(MANIFEST), "--service-node-port-range=30000-40000")
+    assert command_in(twice)[-2:] == ("--service-node-port-range=30000-30100", "--v=2")
+    assert len(command_in(twice)) == 4
+    pods = [yaml.safe_load(text) for text in (MANIFEST, once)]
+    for pod in pods:
+        del pod["spec"]["containers"][0]["command"]
+    assert pods[0] == pods[1]
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "kind: Pod", "spec: {containers: [{command: []}]}"])
+def test_what_is_no_api_server_s_manifest_is_refused(text: str) -> None:
+    """One sentence; nothing is written."""
+    with pytest.raises(InfrastructureError, match="is not the static manifest of one API server"):
+        with_flags(text, FLAGS)
+
+
+def test_the_flags_are_there_inside_and_gone_afterwards(node: Any) -> None:
+    """The new process serves with them before the body runs; what was there comes back exactly."""
+    with changed_flags(node, FLAGS) as restart:
+        assert "--service-node-port-range=30000-40000" in node.runs
+        assert is_changed("fake")
+        assert restart.seconds >= restart.silent_seconds > 0
+
+    assert node.files == {api_server.MANIFEST: MANIFEST}
+    assert node.runs == command_in(MANIFEST)
+    assert node.moved == 2
+    assert not is_changed("fake")
+
+
+@pytest.mark.parametrize("error", [AssertionError, KeyboardInterrupt])
+def test_they_go_after_a_failure_and_after_ctrl_c(node: Any, error: type[BaseException]) -> None:
+    """Whatever ends the body, the manifest is put back."""
+    with pytest.raises(error), changed_flags(node, FLAGS):
+        raise error
+
+    assert node.files[api_server.MANIFEST] == MANIFEST
+    assert not is_changed("fake")
+
+
+def test_a_later_start_puts_back_what_a_killed_run_left(node: Any) -> None:
+    """The record on disk outlives the process; once all is back it goes."""
+    change = changed_flags(node, FLAGS)
+    change.__enter__()
+    assert is_changed("fake")
+
+    took = restore_flags(node)
+
+    assert took is not None
+    assert node.files[api_server.MANIFEST] == MANIFEST
+    assert not is_changed("fake")
+    assert restore_flags(node) is None
+    assert node.moved == 2
+
+
+def test_a_run_that_was_killed_before_the_change_leaves_nothing_to_move(node: Any) -> None:
+    """The record is written first; without a change only the process is looked at."""
+    api_server._record(node).write_text(MANIFEST, encoding="utf-8")
+
+    restore_flags(node)
+
+    assert node.moved == 0
+    assert not is_changed("fake")
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_an_api_server_that_stays_away_is_told(node: Any) -> None:
+    """Neither with the flags nor without them: the record stays, for the next start."""
+    node.comes_back = False
+
+    with (
+        pytest.raises(InfrastructureError, match="the API server did not come back"),
+        changed_flags(node, FLAGS),
+    ):
+        pytest.fail("the body must not run")
+
+    assert node.files[api_server.MANIFEST] == MANIFEST, "it is put back all the same"
+    assert is_changed("fake")
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_the_old_process_is_not_taken_for_the_new_one(node: Any) -> None:
+    """It is ready all the time, but it does not run with the flags."""
+    node.looks_until_restarted = 10**6
+
+    with (
+        pytest.raises(InfrastructureError, match="the old process still answers"),
+        changed_flags(node, FLAGS),
+    ):
+        pytest.fail("the body must not run")
+
+
+def test_a_change_that_was_undone_before_the_kubelet_saw_it_may_still_come(node: Any) -> None:
+    """Interrupted between move and restart: the old process answers, but will be ended yet."""
+    node.looks_until_restarted, node.looks_until_ready = 3, 5
+    api_server._record(node).write_text(MANIFEST, encoding="utf-8")
+    node.files[api_server.MANIFEST] = with_flags(MANIFEST, FLAGS)
+
+    restore_flags(node)
+
+    assert node.looks > node.looks_until_ready, "it was seen through"
+    assert not is_changed("fake")
