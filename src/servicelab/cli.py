@@ -81,6 +81,29 @@ def up(
 
 
 @app.command()
+def world(name: Name = DEFAULT_CLUSTER, images: Images = "auto") -> None:
+    """Put a stand-in for public DNS and sites beside a cluster, until Ctrl-C.
+
+    For the labs' manifests that name www.example.com: the cluster's DNS leads there meanwhile.
+    """
+    from servicelab.cluster import Cluster, cluster_lock
+    from servicelab.content import default_kind_config
+    from servicelab.interrupts import wait_for_interrupt
+    from servicelab.progress import Progress
+    from servicelab.world import world_beside
+
+    cluster = Cluster(name, images=images, keep=True, made_by="up", progress=Progress())
+    with cluster_lock(name):
+        cluster.create(default_kind_config())
+        cluster.release()
+    with world_beside(cluster) as standing:
+        for site in (*standing.sites.aliases, *standing.sites.hosts):
+            print(f"{site:<22} {' '.join(sorted(standing.addresses(site)))}", flush=True)
+        print("Ctrl-C takes it away")
+        wait_for_interrupt()
+
+
+@app.command()
 def down(
     name: Name = DEFAULT_CLUSTER,
     all_clusters: Annotated[

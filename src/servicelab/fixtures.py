@@ -27,11 +27,13 @@ __all__ = [
     "proxy_mode",
     "restored_cluster",
     "shared_lab",
+    "world",
 ]
 
 if TYPE_CHECKING:
     from servicelab.cluster import Cluster, ProxyMode
     from servicelab.vantage import NodeVantage, OutsideVantage
+    from servicelab.world import World
 
 
 def session_owner() -> ProcessIdentity:
@@ -147,6 +149,18 @@ def outside(cluster: Cluster) -> Iterator[OutsideVantage]:
     vantage = cluster.outside()
     yield vantage
     vantage.remove()
+
+
+@pytest.fixture(scope="session")
+def world(cluster: Cluster) -> Iterator[World]:
+    """What stands for the public DNS and for public sites; the cluster's DNS leads to it.
+
+    Made for each proxy mode, because a disruptive test at a mode's end may replace the cluster.
+    """
+    from servicelab.world import world_beside
+
+    with world_beside(cluster) as world:
+        yield world
 
 
 def end_session(config: pytest.Config) -> None:

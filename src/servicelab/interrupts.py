@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from types import FrameType
@@ -18,3 +19,10 @@ def terminate_like_ctrl_c() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
+
+
+def wait_for_interrupt() -> None:
+    """Wait for Ctrl-C or SIGTERM, and return when one has come."""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            signal.pause()

@@ -14,7 +14,7 @@ from servicelab.bundle.archive import PATH, Image, write_image
 from servicelab.bundle.bench import Bench
 from servicelab.bundle.builder import ensure_built, locked
 from servicelab.bundle.bundle import Bundle
-from servicelab.bundle.catalogue import probe_image_step
+from servicelab.bundle.catalogue import REGISTRY, probe_image_step
 from servicelab.bundle.engine_images import IMPORT_TIMEOUT_S, in_engine
 from servicelab.bundle.gomodules import command_steps, metallb_manifest_step
 from servicelab.bundle.steps import Step, make_step
@@ -78,6 +78,16 @@ class Extras:
                 self.engine.docker("pull", "--quiet", name, timeout=PULL_TIMEOUT_S)
         return name
 
+    def name_server_image(self) -> str:
+        """The name of an image that runs CoreDNS, which the engine then has."""
+        if not self._official:
+            return self._in_engine(name_server_image_step())
+        name = f"{REGISTRY}/coredns/coredns:{pins().coredns}"
+        if not in_engine(self.engine, name):
+            with locked(self.progress), self.progress.step(f"pull {name}"):
+                self.engine.docker("pull", "--quiet", name, timeout=PULL_TIMEOUT_S)
+        return name
+
     def gobgp_image(self) -> str:
         """The name of an image with gobgpd and gobgp on its PATH, which the engine then has."""
         return self._in_engine(gobgp_image_step())
@@ -96,6 +106,7 @@ class Extras:
             for image in image_names():
                 self.archive(image)
             self.registry_image()
+        self.name_server_image()
         ensure_built(extra_steps(official=self._official), self.progress)
         self.gobgp_image()
 
@@ -167,6 +178,13 @@ def registry_image_step() -> Step:
     )
 
 
+def name_server_image_step() -> Step:
+    """CoreDNS as a name server beside a cluster: the program that the clusters run inside."""
+    return _engine_image(
+        "coredns", pins().coredns, {"coredns": "coredns"}, entrypoint=("/coredns",)
+    )
+
+
 def gobgp_image_step() -> Step:
     """gobgpd, and gobgp to ask it."""
     return _engine_image(
@@ -183,7 +201,15 @@ def extra_steps(*, official: bool = False) -> tuple[Step, ...]:
     Args:
         official: only what there is no official image of.
     """
-    images = () if official else (*image_steps().values(), registry_image_step())
+    images = (
+        ()
+        if official
+        else (
+            *image_steps().values(),
+            registry_image_step(),
+            name_server_image_step(),
+        )
+    )
     return (*images, gobgp_image_step(), command_steps()["crane"], metallb_manifest_step())
 
 
