@@ -36,6 +36,15 @@ EDITS = (
     ("etc/systemd/system/containerd.service", "LimitNOFILE=infinity", "LimitNOFILE=20000"),
     ("etc/systemd/system/containerd.service", "LimitNPROC=infinity\n", ""),
     ("etc/systemd/system/containerd.service", "LimitCORE=infinity\n", ""),
+    # On cgroup v1 systemd tidies away a slice's folder in a hierarchy that no unit needs, at times
+    # between runc's making it and using it. The kubelet tries that Pod again 10 s later. Without
+    # systemd in between (cgroupfs) nobody tidies.
+    (
+        "usr/local/bin/entrypoint",
+        "log_info 'detected cgroup v1'\n",
+        "log_info 'detected cgroup v1'\n"
+        "  sed -i 's/SystemdCgroup = true/SystemdCgroup = false/' /etc/containerd/config.toml\n",
+    ),
     # Where no name server answers, each of the entrypoint's questions lasts this long.
     (
         "usr/local/bin/entrypoint",

@@ -24,9 +24,19 @@ _KUBEADM: dict[str, Any] = {
     },
     "scheduler": {"extraArgs": {"leader-elect": "false"}},
 }
+# kubeadm would restart the control plane's kubelet for the rotation of a certificate that is good
+# for a year, just when its first Pods are to start; preflight is kind's own choice.
 _INIT: dict[str, Any] = {
     "kind": "InitConfiguration",
     "patches": {"directory": PATCHES_IN_NODE},
+    "skipPhases": ["preflight", "kubelet-finalize"],
+}
+# Fourteen RSA keys take a second. Only this version of kubeadm's configuration has the choice; kind
+# uses it for Kubernetes 1.36 and newer, and passes over a patch for another version.
+_KEYS: dict[str, Any] = {
+    "apiVersion": "kubeadm.k8s.io/v1beta4",
+    "kind": "ClusterConfiguration",
+    "encryptionAlgorithm": "ECDSA-P256",
 }
 # Since 1.35 a kubelet refuses cgroup v1 unless told; many CI machines still have it.
 _KUBELET: dict[str, Any] = {"kind": "KubeletConfiguration", "failCgroupV1": False}
@@ -122,7 +132,7 @@ def render_config(config: dict[str, Any], mode: ProxyMode, patches: Path | None)
     """
     rendered = dict(config)
     rendered["networking"] = {**config.get("networking", {}), "kubeProxyMode": mode}
-    ours = [_KUBEADM, _KUBELET, _PROXY]
+    ours = [_KUBEADM, _KEYS, _KUBELET, _PROXY]
     nodes = [dict(node) for node in config.get("nodes", [{"role": "control-plane"}])]
     if patches is not None:
         ours.append(_INIT)
