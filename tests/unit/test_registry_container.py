@@ -14,7 +14,7 @@ LOG = """\
 172.18.0.1 - - [21/Nov/2026:14:57:33 +0000] "PUT /v2/a/b/manifests/v1 HTTP/1.1" 201 0 "" "crane/v0.22.1 go-containerregistry/v0.22.1"
 not a request
 172.18.0.3:48790 - me [21/Nov/2026:14:57:35 +0000] "HEAD /v2/a/b/manifests/v1?ns=h.test HTTP/1.1" 200 428 "" "containerd/v2.2.1"
-[fc00::3]:48790 - - [21/Nov/2026:14:57:35 +0000] "GET /v2/a/b/blobs/sha256:12?ns=h.test HTTP/1.1" 200 428 "" "containerd/v2.2.1"
+[fc00::3]:48790 - - [21/Nov/2026:14:57:35 +0000] "GET /v2/a/b/blobs/sha256:12?ns=h.test HTTP/1.1" 206 428 "" "containerd/v2.2.1"
 fc00::3 - - [21/Nov/2026:14:57:35 +0000] "GET /v2/ HTTP/1.1" 401 2 "" ""
 172.18.0.1 - - [21/Nov/2026:14:57:33 +0000] "POST /v2/a/blobs/uploads/ HTTP/1.1" 405 19 "" "x"
 """  # noqa: E501
@@ -54,12 +54,13 @@ def test_the_access_log_says_who_asked_for_what() -> None:
     assert (resolved.repository, resolved.reference) == ("a/b", "v1")
     assert resolved.is_manifest
     assert not resolved.is_blob
-    assert not resolved.is_download
+    assert resolved.was_given
     assert (layer.client, layer.repository, layer.reference) == ("fc00::3", "a/b", "sha256:12")
     assert layer.is_blob
-    assert layer.is_download
+    assert layer.was_given
     assert (pushed.client, pushed.method, pushed.status) == ("172.18.0.1", "PUT", 201)
     assert (ping.client, ping.repository, ping.reference) == ("fc00::3", "", "")
+    assert not upload.was_given
     assert not upload.reference.startswith("sha256")
 
 

@@ -34,8 +34,9 @@ class FakeCrane(Crane):
     def digest_of(self, archive: Path) -> str:
         return OURS
 
-    def push(self, archive: Path, image: str) -> None:
+    def push(self, archive: Path, image: str) -> str:
         self.there[image] = OURS
+        return OURS
 
 
 def push(there: dict[str, str], *, replace: bool = False) -> tuple[list[str], str]:
@@ -259,6 +260,13 @@ def test_crane_gets_the_users_environment_and_the_flag(tmp_path: Path) -> None:
     crane = Crane(binary, HOST, insecure=True, env={"DOCKER_CONFIG": "/there"})
 
     assert crane.digest("h:5/a:1") == "/there --insecure digest h:5/a:1"
+
+
+def test_crane_says_the_digest_of_what_it_pushed(tmp_path: Path) -> None:
+    """On its standard output, behind the image's name."""
+    crane = Crane(fake_binary(tmp_path, f"echo 'h:5/a@{OURS}'; echo pushed >&2"), HOST)
+
+    assert crane.push(Path("a.tar"), "h:5/a:1") == OURS
 
 
 def test_crane_that_finds_nothing_says_so_with_an_empty_digest(tmp_path: Path) -> None:

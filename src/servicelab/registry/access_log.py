@@ -55,9 +55,9 @@ class Request:
         return self._resource("what") == "blobs"
 
     @property
-    def is_download(self) -> bool:
-        """Whether something was asked for, and given."""
-        return self.method == "GET" and self.status == 200
+    def was_given(self) -> bool:
+        """Whether the registry had it and gave it, perhaps in parts."""
+        return self.status in (200, 206)
 
     def _resource(self, part: str) -> str:
         match = _RESOURCE.match(self.path)

@@ -63,8 +63,8 @@ class Crane:
             )
         return done.stdout.strip()
 
-    def push(self, archive: Path, image: str) -> None:
-        """Push a docker-archive's image.
+    def push(self, archive: Path, image: str) -> str:
+        """Push a docker-archive's image; returns its digest.
 
         Raises:
             UsageError: the registry refuses, or does not answer.
@@ -72,6 +72,7 @@ class Crane:
         done = self._run("push", str(archive), image, timeout=PUSH_TIMEOUT_S)
         if done.returncode:
             raise refusal(done.stderr, self.registry, image)
+        return done.stdout.strip().rpartition("@")[2]
 
     def _run(self, *args: str, timeout: float) -> subprocess.CompletedProcess[str]:
         insecure = ["--insecure"] if self.insecure else []

@@ -88,8 +88,8 @@ def push_images(
             # Asked first: nothing is built for a registry that refuses.
             there = crane.digest(target)
             file = archive(image)
-            wanted = crane.digest_of(file)
-            if there == wanted:
+            wanted = crane.digest_of(file) if there else ""
+            if there and there == wanted:
                 step.note("there already")
             elif there and not replace:
                 raise UsageError(
@@ -97,6 +97,6 @@ def push_images(
                     remedy="push to another project, or replace it with --replace",
                 )
             else:
-                crane.push(file, target)
+                wanted = crane.push(file, target)
             done.append(Pushed(target, wanted, there == wanted))
     return done
