@@ -51,6 +51,7 @@ class Lab:
         self.namespace = namespace_name(title)
         self._clients: list[PodVantage] = []
         self._others: list[Lab] = []
+        self._fixes_node_ports = False
         self.also_kept: dict[str, Callable[[], str]] = {}
         self._closing = ExitStack()
         create_namespace(self.core, self.namespace)
