@@ -163,15 +163,19 @@ def test_no_worker_enters_a_mode_too_early(lab) -> None:
 
 
 def test_a_catalogue_s_claim_without_a_test_is_listed(lab) -> None:
-    """A full run of a lab says what it has no test for; a part of one does not."""
+    """A full run of a lab says what it has no test for, and what waits for another mode."""
     lab.claims(CLAIMS + "[CIP-03]\nsays = 'Endpoints'\n[CIP-04]\nsays = 'x'\nmodes = ['ipvs']")
 
     for full in (["labs"], ["labs/clusterip"], ["labs", "-n", "1"]):
         result = lab.run(*full)
         result.stdout.fnmatch_lines(["no test", "  CIP-03: Endpoints", "claims: *1 without a test"])
-        result.stdout.no_fnmatch_line("*CIP-04*")
+        result.stdout.fnmatch_lines(
+            ["skipped", "  CIP-04: it is for the ipvs mode only: --proxy-mode ipvs"]
+        )
     for part in (["labs/clusterip/test_lab.py"], ["-k", "everywhere"], ["labs", "-m", "not slow"]):
-        lab.run(*part).stdout.no_fnmatch_line("*no test*")
+        result = lab.run(*part)
+        result.stdout.no_fnmatch_line("*no test*")
+        result.stdout.no_fnmatch_line("*CIP-04*")
 
 
 def test_what_a_stopped_session_left_is_not_green(lab) -> None:

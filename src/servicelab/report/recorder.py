@@ -62,6 +62,7 @@ class Recorder:
     stopped: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     setup_seconds: dict[str, float] = field(default_factory=dict)
     without_test: list[str] = field(default_factory=list)
+    for_other_modes: list[str] = field(default_factory=list)
     failed_otherwise: bool = False
     uses_cluster: bool = False
     results: RunResults | None = None
@@ -80,6 +81,7 @@ class Recorder:
                     item.nodeid, test.mark.id, test.mode, test.of
                 )
         self.without_test = self.selection.without_test(session.config)
+        self.for_other_modes = self.selection.for_other_modes(session.config)
         if self.uses_cluster and not session.config.option.collectonly:
             # A run that is told to end deletes its cluster first, as on Ctrl-C.
             terminate_like_ctrl_c()
@@ -132,6 +134,7 @@ class Recorder:
                 "facts": run_facts(config).to_dict(),
                 "planned": [asdict(plan) for plan in self.planned.values()],
                 "without_test": self.without_test,
+                "for_other_modes": self.for_other_modes,
             }
             return
         if config.option.collectonly:
@@ -156,6 +159,7 @@ class Recorder:
             run_facts(node.config).learn(**output["facts"])
             self.planned |= {plan["nodeid"]: PlannedTest(**plan) for plan in output["planned"]}
             self.without_test = output["without_test"]
+            self.for_other_modes = output["for_other_modes"]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A module that can't be collected is a failure of another kind."""
@@ -239,6 +243,7 @@ class Recorder:
             modes=self.selection.modes,
             kubernetes_version=facts.kubernetes_version,
             without_test=self.without_test,
+            for_other_modes=self.for_other_modes,
         )
         self._write(session)
         session.exitstatus = self._exit_status(int(session.exitstatus))

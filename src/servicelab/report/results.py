@@ -132,6 +132,7 @@ def combine(
     modes: Sequence[str],
     kubernetes_version: str,
     without_test: Iterable[str] = (),
+    for_other_modes: Iterable[str] = (),
     not_run: str = "not run: the session ended before",
 ) -> RunResults:
     """Put the results of all tests together, claim by claim.
@@ -143,6 +144,7 @@ def combine(
         modes: the proxy modes of the run.
         kubernetes_version: of the cluster.
         without_test: ids of claims for which no test was found.
+        for_other_modes: ids of claims that are for none of the run's modes.
         not_run: why planned tests have no result.
     """
     finished = {test.nodeid: test for test in done}
@@ -168,6 +170,7 @@ def combine(
         )
         for (id_, mode), of_claim in tests.items()
     ]
+    results += [_waiting(*known[id_]) for id_ in for_other_modes if id_ in known]
     ids = [*known, *sorted({result.claim.id for result in results} - set(known))]
     results.sort(key=lambda result: (ids.index(result.claim.id), _mode_rank(modes, result.mode)))
     missing = [known[id_][1] for id_ in ids if id_ in set(without_test)]
@@ -206,6 +209,15 @@ def _claim_result(
         ),
         tests=tests,
     )
+
+
+def _waiting(catalogue: Catalogue, claim: Claim) -> ClaimResult:
+    """A claim that the run can't try: skipped, with the reason."""
+    modes = " and ".join(claim.modes)
+    reason = f"it is for the {modes} mode only: --proxy-mode {','.join(claim.modes)}"
+    mode = claim.modes[0]
+    test = ClaimTestResult("", claim.id, mode, Verdict.SKIPPED, message=reason)
+    return ClaimResult(claim, catalogue.lab, mode, Verdict.SKIPPED, None, "", "", [test])
 
 
 def _function(test: ClaimTestResult) -> str:

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from servicelab.errors import UsageError
-from servicelab.verdict.catalogue import FILE_NAME, Catalogue, catalogue_above, read_catalogue
+from servicelab.verdict.catalogue import (
+    FILE_NAME,
+    Catalogue,
+    Claim,
+    catalogue_above,
+    read_catalogue,
+)
 from servicelab.verdict.claims import ClaimMark, claim_of
 from servicelab.verdict.refuter import REFUTERS
 
@@ -106,14 +112,17 @@ class Selection:
 
     def without_test(self, config: pytest.Config) -> list[str]:
         """Claims without a test, of labs whose tests have all been collected."""
-        if any(config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "deselect")):
-            return []
         claimed = {id_ for _, id_, _ in self.found}
         return [
-            id_
-            for catalogue in catalogues_below(config)
-            for id_, claim in catalogue.claims.items()
-            if id_ not in claimed and set(claim.modes) & set(self.modes)
+            claim.id
+            for claim in _claims_in_full(config)
+            if claim.id not in claimed and set(claim.modes) & set(self.modes)
+        ]
+
+    def for_other_modes(self, config: pytest.Config) -> list[str]:
+        """Claims that are for none of the run's modes, of labs that are run in full."""
+        return [
+            claim.id for claim in _claims_in_full(config) if not set(claim.modes) & set(self.modes)
         ]
 
     def _take_in(self, item: pytest.Item, mark: ClaimMark) -> bool:
@@ -142,6 +151,13 @@ def mode_of(item: pytest.Item) -> str:
 def is_disruptive(item: pytest.Item) -> bool:
     """Does the test take something away from the whole cluster for a while?"""
     return item.get_closest_marker("disruptive") is not None
+
+
+def _claims_in_full(config: pytest.Config) -> list[Claim]:
+    """The claims of the labs that are run in full."""
+    if any(config.getoption(name, None) for name in ("keyword", "markexpr", "lf", "deselect")):
+        return []
+    return [claim for catalogue in catalogues_below(config) for claim in catalogue.claims.values()]
 
 
 def catalogues_below(config: pytest.Config) -> list[Catalogue]:
