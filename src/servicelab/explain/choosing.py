@@ -1,0 +1,95 @@
+"""Which cluster is meant: one of ours by its name, or anybody's by a kubeconfig's context."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from servicelab.errors import InfrastructureError, UsageError
+from servicelab.explain.places import FROM, From
+from servicelab.explain.reading import Access
+
+
+def service_named(text: str) -> tuple[str, str]:
+    """The namespace and the name in NAMESPACE/SERVICE.
+
+    Raises:
+        UsageError: it has another form.
+    """
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise UsageError(
+            f"{text!r} does not name a Service", remedy="write NAMESPACE/SERVICE, as shop/web"
+        )
+    return namespace, name
+
+
+def place_named(text: str | None) -> From | None:
+    """The kind of place to ask from; None leaves it open.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    found = next((kind for kind in FROM if kind == text), None)
+    if text is not None and found is None:
+        raise UsageError(
+            f"a Service can't be asked from {text!r}", remedy=f"use one of {', '.join(FROM)}"
+        )
+    return found
+
+
+def our_cluster(name: str) -> Access:
+    """A cluster that servicelab made, as it is; nothing is started.
+
+    Raises:
+        UsageError: servicelab made no cluster of that name.
+        InfrastructureError: it is not ready, or no Docker answers that could run it.
+    """
+    from servicelab.cluster import PROXY_MODES, Cluster, read_lease
+    from servicelab.engine import find_engine
+
+    lease = read_lease(name)
+    if lease is None:
+        raise UsageError(
+            f"servicelab has made no cluster {name!r}",
+            remedy="name one with --cluster-name (`servicelab status` lists them), or any other "
+            "with --context",
+        )
+    mode = next((mode for mode in PROXY_MODES if mode == lease.mode), None)
+    if mode is None:
+        raise InfrastructureError(
+            f"the cluster {name} is not ready: it is being made, or its proxy mode switched",
+            remedy="try again when it is",
+        )
+    if find_engine() is None:
+        raise InfrastructureError(
+            f"no Docker answers that could run the cluster {name}",
+            remedy="`servicelab up` starts it",
+        )
+    cluster = Cluster(name, mode=mode)
+    return Access(cluster.client, cluster)
+
+
+def any_cluster(context: str | None, kubeconfig: Path | None) -> Access:
+    """A cluster by a context of a kubeconfig.
+
+    Args:
+        context: None is the file's current one.
+        kubeconfig: None is where kubectl looks: $KUBECONFIG, else ~/.kube/config.
+
+    Raises:
+        UsageError: there is no such file or context.
+    """
+    from kubernetes import config
+    from kubernetes.config.config_exception import ConfigException
+
+    try:
+        client = config.new_client_from_config(  # type: ignore[no-untyped-call]
+            str(kubeconfig) if kubeconfig else None, context, persist_config=False
+        )
+    except ConfigException as error:
+        where = kubeconfig or "the kubeconfig"
+        raise UsageError(
+            f"{where} can't be used for the context {context or '(its current one)'}: {error}",
+            remedy="`kubectl config get-contexts` lists what there is",
+        ) from None
+    return Access(client)
