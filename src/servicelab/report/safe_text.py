@@ -64,7 +64,7 @@ def file_name(name: str) -> str:
     """
     clean = re.sub(r"[^a-z0-9._-]+", "-", name.lower())
     clean = re.sub(r"\.{2,}", ".", clean).strip(".-")
-    if clean == name.lower() and len(clean) <= _LONGEST_NAME:
+    if clean and clean == name.lower() and len(clean) <= _LONGEST_NAME:
         return clean
     ending = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{clean[: _LONGEST_NAME - 9].rstrip('.-') or 'unnamed'}-{ending}"

@@ -10,6 +10,9 @@ from servicelab.errors import ServicelabError
 if TYPE_CHECKING:
     from servicelab.lab import Lab
 
+#: An answer of the API server that is not what it should be.
+_UNEXPECTED = (AttributeError, KeyError, TypeError, ValueError)
+
 
 def names_of(lab: Lab) -> dict[str, str]:
     """The Services, Pods and nodes of a lab by address; what can't be had is left out."""
@@ -18,14 +21,14 @@ def names_of(lab: Lab) -> dict[str, str]:
 
     from servicelab.report.evidence.sources import Api
 
-    api = Api(lab.cluster)
     try:
+        api = Api(lab.cluster)
         return {
             **{node.ip: f"node {node.name}" for node in lab.cluster.nodes},
             **dict(_pods(api.items("core", "list_namespaced_pod", lab.namespace))),
             **dict(_services(api.items("core", "list_namespaced_service", lab.namespace))),
         }
-    except (ApiException, HTTPError, ServicelabError):
+    except (ApiException, HTTPError, ServicelabError, *_UNEXPECTED):
         return {}
 
 
