@@ -180,6 +180,41 @@ def _state(lease: Any) -> str:
 
 
 @app.command()
+def explain(
+    service: Annotated[str, typer.Argument(help="NAMESPACE/SERVICE.")],
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="pod, node or outside; else whatever the Service needs."),
+    ] = None,
+    as_json: AsJson = False,
+    name: Name = DEFAULT_CLUSTER,
+    context: Annotated[
+        str | None, typer.Option(help="Any cluster, by a context of the kubeconfig.")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="The file that has the context; else kubectl's.")
+    ] = None,
+) -> None:
+    """Find the first broken layer of a Service, by looking and by asking; changes nothing."""
+    from servicelab.explain import explain as explain_service
+    from servicelab.explain.choosing import any_cluster, our_cluster, place_named, service_named
+    from servicelab.explain.rendering import render
+
+    (namespace, called), place = service_named(service), place_named(from_)
+    elsewhere = context or kubeconfig
+    access = any_cluster(context, kubeconfig) if elsewhere else our_cluster(name)
+    try:
+        walk = explain_service(access, namespace, called, place)
+    finally:
+        access.close()
+    if as_json:
+        print(json.dumps(walk.to_json(), indent=1))
+    else:
+        render(walk)
+    raise typer.Exit(walk.exit_code)
+
+
+@app.command()
 def reap() -> None:
     """Remove what dead owners left: clusters, volumes, kubeconfigs, leases."""
     from servicelab.cluster import reap as reap_clusters

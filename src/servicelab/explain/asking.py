@@ -35,7 +35,9 @@ _UNCLEAR = (BackendState.REFUSED, BackendState.SILENT, BackendState.NO_ANSWER)
 T = TypeVar("T")
 
 
-def ask(access: Access, s: Snapshot, places: Places, *, timeout: float) -> Asked:
+def ask(
+    access: Access, s: Snapshot, places: Places, *, timeout: float, thorough: bool = True
+) -> Asked:
     """Ask everything that a Service's layers are judged by.
 
     Args:
@@ -43,6 +45,8 @@ def ask(access: Access, s: Snapshot, places: Places, *, timeout: float) -> Asked
         s: what it shows.
         places: where to ask from.
         timeout: seconds for each request.
+        thorough: ask the Service many times also where a backend is known to be dead, to see how
+            often a client meets it.
     """
     unreached: dict[str, str] = {}
     askers = list({each.place.name: each for each in (*places.service, *places.backends)}.values())
@@ -58,7 +62,7 @@ def ask(access: Access, s: Snapshot, places: Places, *, timeout: float) -> Asked
     asked = replace(asked, backends=(*asked.backends, *_beyond_the_name(s, places, asked, timeout)))
     second = _everywhere(
         [each for each in places.service if each.place.name not in unreached],
-        lambda each: _second_round(s, asked, each, timeout),
+        lambda each: _second_round(s, asked, each, timeout, thorough),
         unreached,
     )
     reached = tuple(place for place in asked.places if place.name not in unreached)
@@ -121,10 +125,10 @@ def _name_requests(s: Snapshot) -> list[DnsRequest]:
 
 
 def _second_round(
-    s: Snapshot, asked: Asked, asker: Asker, timeout: float
+    s: Snapshot, asked: Asked, asker: Asker, timeout: float, thorough: bool
 ) -> tuple[list[Answers], list[ArpSeen]]:
     """Each of the Service's addresses, and ARP for those that a load balancer gave."""
-    questions = service_questions(s, asked, asker.place)
+    questions = service_questions(s, asked, asker.place, thorough=thorough)
     requests = [request(each, timeout) for each in questions for _ in range(each.times)]
     replies = list(asker.vantage.ask(requests, workers=_WORKERS))
     seen = []

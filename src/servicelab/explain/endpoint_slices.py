@@ -68,6 +68,7 @@ def _missing(s: Snapshot) -> Layer | None:
                 f"{verb(names, 'matches', 'match')}, but no EndpointSlice lists {listed(lost)}: "
                 "kube-controller-manager, which keeps the slices, lags or does not run",
                 "kubectl -n kube-system get pods -l component=kube-controller-manager",
+                lags=True,
             )
     return None
 
@@ -100,6 +101,7 @@ def _strangers(s: Snapshot) -> Layer | None:
                 f"the slices list {each.address} ({who}), which is none of the Service's ready "
                 f"Pods, and a share of the traffic goes there; {why}",
                 _look(s),
+                lags=not by_hand,
             )
     return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from servicelab.explain.asking import ask
-from servicelab.explain.layer import Word
 from servicelab.explain.places import From, check_from, open_places
 from servicelab.explain.reading import Access, read_snapshot
 from servicelab.explain.walk import Walk, walk
@@ -15,11 +14,8 @@ ASK_SECONDS = 1.5
 """Seconds for one request. The kernel repeats a lost SYN after 1 s: one lost packet is no answer
 that is missing."""
 
-LIGHT_SECONDS = 0.4
-"""The same where the whole walk must be over in 2 s, from probes whose channels are open."""
-
-#: What follows the Pods at its own pace, and is looked at again before it is called broken.
-_LATE = (Word.ENDPOINTSLICE, Word.RULES, Word.DNS)
+LIGHT_SECONDS = 0.7
+"""The same where the whole walk must be over in 2 s: two rounds of it, and time to read."""
 
 
 def explain(access: Access, namespace: str, name: str, from_: From | None = None) -> Walk:
@@ -50,7 +46,7 @@ def explain(access: Access, namespace: str, name: str, from_: From | None = None
         try:
             return eventually(
                 once,
-                lambda walked: walked.first_broken not in _LATE,
+                lambda walked: walked.broken is None or not walked.broken.lags,
                 deadline=deadlines.current().layers_settle,
                 expecting=f"{namespace}/{name} to have settled",
                 every=0.2,
@@ -69,5 +65,5 @@ def explain_lightly(access: Access, namespace: str, name: str) -> Walk:
     began = time.monotonic()
     s = read_snapshot(access, namespace, name)
     with open_places(access, s, None, light=True) as places:
-        asked = ask(access, s, places, timeout=LIGHT_SECONDS)
+        asked = ask(access, s, places, timeout=LIGHT_SECONDS, thorough=False)
         return walk(s, asked, time.monotonic() - began)

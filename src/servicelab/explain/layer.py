@@ -46,6 +46,7 @@ class Layer:
         seen: what was seen; for a layer that was not asked, why.
         sentence: what is wrong, in a learner's words; "" unless it is broken.
         try_: the next command to type; "" unless it is broken.
+        lags: broken, but in a way that mends itself where the cluster is still catching up.
     """
 
     word: Word
@@ -53,6 +54,7 @@ class Layer:
     seen: str
     sentence: str = ""
     try_: str = ""
+    lags: bool = False
 
     @property
     def is_broken(self) -> bool:
@@ -72,9 +74,9 @@ def holds(word: Word, seen: str) -> Layer:
     return Layer(word, State.HOLDS, seen)
 
 
-def broken(word: Word, seen: str, sentence: str, try_: str) -> Layer:
-    """A layer that is not."""
-    return Layer(word, State.BROKEN, seen, sentence, try_)
+def broken(word: Word, seen: str, sentence: str, try_: str, *, lags: bool = False) -> Layer:
+    """A layer that is not; `lags` if it may be a moment later."""
+    return Layer(word, State.BROKEN, seen, sentence, try_, lags)
 
 
 def not_asked(word: Word, why: str) -> Layer:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from servicelab.explain.answers import Asked, NameAnswer
 from servicelab.explain.layer import Layer, Word, broken, holds, not_asked, not_needed
-from servicelab.explain.objects import is_ready, name_of
+from servicelab.explain.objects import is_ready
 from servicelab.explain.snapshot import Snapshot
 from servicelab.explain.wording import counted, listed
 
@@ -63,7 +63,7 @@ def _external_name(s: Snapshot, asked: Asked) -> Layer | None:
         else:
             wrong = (
                 f"{s.dns_name} leads to {target}, as it should, but {target} does not resolve: "
-                f"the cluster DNS says {said}"
+                f"the cluster DNS says {said}{_no_service(s, target)}"
             )
         return broken(_WORD, f"{said}, asked from {each.place}", wrong, look)
     first = asked.names[0]
@@ -79,6 +79,12 @@ def _external_name(s: Snapshot, asked: Asked) -> Layer | None:
     return holds(_WORD, f"{s.dns_name} → {chain}, asked from {asked.from_where}")
 
 
+def _no_service(s: Snapshot, target: str) -> str:
+    if not target.endswith(f".svc.{s.domain}"):
+        return ""
+    return ": there is no such Service, or it has no ready Pods"
+
+
 def _addresses(s: Snapshot, asked: Asked) -> Layer:
     wanted, whose = _wanted(s)
     for each in asked.names:
@@ -89,6 +95,7 @@ def _addresses(s: Snapshot, asked: Asked) -> Layer:
                 f"{s.dns_name} should be {whose} {listed(wanted) or '(none)'}, and the cluster "
                 f"DNS, asked from {each.place}, says {_said(each)}",
                 "kubectl -n kube-system logs -l k8s-app=kube-dns",
+                lags=True,
             )
     return holds(
         _WORD,
@@ -113,8 +120,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def dns_pods(s: Snapshot) -> str:
-    """CoreDNS' Pods, in words."""
-    return listed(map(name_of, s.dns_pods)) or "none"

@@ -31,7 +31,9 @@ def backend_questions(s: Snapshot) -> tuple[Question, ...]:
     )
 
 
-def service_questions(s: Snapshot, asked: Asked, place: Place) -> tuple[Question, ...]:
+def service_questions(
+    s: Snapshot, asked: Asked, place: Place, *, thorough: bool = True
+) -> tuple[Question, ...]:
     """Each of the Service's addresses that a place is meant to reach."""
     if s.is_external_name or s.is_headless:
         return ()
@@ -42,7 +44,7 @@ def service_questions(s: Snapshot, asked: Asked, place: Place) -> tuple[Question
             number,
             port.protocol,
             port.name,
-            how_often(s, asked, port),
+            how_often(s, asked, port, thorough=thorough),
             node,
             _is_dns(port),
         )
@@ -74,14 +76,14 @@ def _is_dns(port: ServicePort) -> bool:
     return port.port == _DNS_PORT or port.name.startswith("dns")
 
 
-def how_often(s: Snapshot, asked: Asked, port: ServicePort) -> int:
+def how_often(s: Snapshot, asked: Asked, port: ServicePort, *, thorough: bool = True) -> int:
     """How often a port is asked: as often as it takes to meet every backend.
 
     With one backend as often as with two, so that a second one which should not be there is met.
     """
     backends = backends_of(s, asked, port)
     working = [each for each in backends if each.state is BackendState.ANSWERS]
-    if not working:
+    if not working or (len(working) < len(backends) and not thorough):
         return 1  # what a client meets
     if s.service["spec"].get("sessionAffinity") == "ClientIP":
         return 2  # the same backend each time

@@ -37,18 +37,23 @@ def _rest(s: Snapshot, asked: Asked) -> Layer:
     if asked.unreached:
         why = next(iter(asked.unreached.values()))
         return not_asked(_WORD, f"{listed(asked.unreached)} could not be asked from: {why}")
-    through = [each for each in asked.service if not each.errors]
-    if not through:
-        read = f"; {_read(s)}" if _read(s) else ""
-        why = asked.why_not or "there is no backend that could answer through the Service"
-        return not_asked(_WORD, f"nothing was asked through the Service: {why}{read}")
-    count = sum(each.question.times for each in through)
-    words = [f"{count} requests from {asked.from_where} got through"]
-    if read := _read(s):
-        words.append(read)
+    read = _read(s)
+    if not asked.service:
+        why = asked.why_not or "no backend could answer through the Service"
+        return not_asked(_WORD, "; ".join(filter(None, [f"nothing was asked: {why}", read])))
+    failed = [each for each in asked.service if each.errors]
+    words = [f"{sum(each.question.times for each in asked.service)} requests"]
+    if failed:
+        # Another layer's fault: what the rules do with packets, only reading them shows.
+        words = [f"{words[0]}: from {failed[0].place} {failed[0].met}"]
+    else:
+        words = [f"{words[0]} from {asked.from_where} got through"]
+    words += [read] if read else []
     if down := _proxies_down(s):
         words.append(f"but kube-proxy does not run on {listed(down)}: changes do not get there")
-    return holds(_WORD, "; ".join(words))
+    whole = s.rules and not any(isinstance(each, str) for each in s.rules.values())
+    judge = holds if whole or not failed else not_asked
+    return judge(_WORD, "; ".join(words))
 
 
 def _read(s: Snapshot) -> str:
@@ -81,6 +86,7 @@ def _differing(s: Snapshot) -> Layer | None:
         f"the rules of {listed(differs)} are not what the EndpointSlices ask for: on {node}, "
         f"{why}; {_proxy_on(s, node)}",
         _look_at_proxy(s, node),
+        lags=True,
     )
 
 
@@ -159,6 +165,7 @@ def _not_through(s: Snapshot, asked: Asked) -> Layer | None:
         f"{f' (node {question.node})' if question.node else ''}, asked from {worst.place}, gives "
         f"{worst.met}{same}",
         _look_at_proxy(s, node) if node else f"kubectl -n {s.namespace} describe service {s.name}",
+        lags=True,
     )
 
 
@@ -203,6 +210,7 @@ def _uneven(s: Snapshot, asked: Asked) -> Layer | None:
                 f"{listed(strangers)}, which is none of the Service's backends: other rules take "
                 "its traffic",
                 f"kubectl get services -A | grep {each.question.address}",
+                lags=True,
             )
         if each.question.times < enough(s, port) or s.hinted or s.is_local(each.question.goal):
             continue
@@ -215,6 +223,7 @@ def _uneven(s: Snapshot, asked: Asked) -> Layer | None:
                 f"{each.question.times} requests through {each.question.target} from {each.place} "
                 f"got there",
                 _look_at_proxy(s, each.place.node),
+                lags=True,
             )
     return None
 
