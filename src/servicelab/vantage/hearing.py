@@ -13,6 +13,7 @@ Listener = Callable[["Replies[Any]"], None]
 
 # Of the process, not of a context: a test may ask from threads of its own.
 _listeners: list[Listener] = []
+_deaf: list[None] = []
 
 
 @contextmanager
@@ -30,7 +31,19 @@ def heard_by(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Let nobody hear what is asked within, from any thread: it is not the test's asking."""
+    _deaf.append(None)
+    try:
+        yield
+    finally:
+        _deaf.pop()
+
+
 def let_hear(replies: Replies[Any]) -> None:
     """Tell whoever listens."""
+    if _deaf:
+        return
     for listener in tuple(_listeners):
         listener(replies)

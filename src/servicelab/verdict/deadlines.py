@@ -50,6 +50,18 @@ class Deadlines:
         "the private Docker Engine's processes are gone",
         "1 s without containers; dockerd gives containers 15 s",
     )
+    guest_started: Deadline = Deadline(
+        "guest_started",
+        60,
+        "a guest with its own kernel has booted, up to its command's start",
+        "0.6 s on 2 cores; a busy machine and a cold disk add to it",
+    )
+    guest_stopped: Deadline = Deadline(
+        "guest_stopped",
+        30,
+        "what runs in a guest has ended after it was told to, and the guest with it",
+        "a run that is told to end deletes its cluster first, some seconds in a guest",
+    )
     cluster_created: Deadline = Deadline(
         "cluster_created",
         300,
@@ -231,6 +243,12 @@ class Deadlines:
         15,
         "a BGP router's table has exactly the routes it should",
         "a speaker announces and withdraws within a second of the Service's change",
+    )
+    layers_walked: Deadline = Deadline(
+        "layers_walked",
+        2,
+        "beside a failed test, its Services' first broken layer is found",
+        "0.5 s on 2 cores where nothing hangs; two rounds of requests of 0.7 s where much does",
     )
     layers_settle: Deadline = Deadline(
         "layers_settle",

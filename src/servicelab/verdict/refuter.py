@@ -29,12 +29,15 @@ class Refuter:
         fault: brings the fault about; what it gets is up to the lab that calls it.
         expects: what the failing test's message must contain.
         why: why the claim can't hold under this fault, one sentence.
+        layer: the first broken layer under this fault, which the failure must name, in the one word
+            of `servicelab explain`; "" where none is evident.
     """
 
     claim: str
     fault: Callable[..., Any]
     expects: str
     why: str
+    layer: str = ""
 
 
 REFUTERS = pytest.StashKey[Mapping[str, Refuter]]()
