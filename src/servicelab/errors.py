@@ -32,3 +32,12 @@ class InfrastructureError(ServicelabError):
     """The engine, the images or the cluster failed; says nothing about any claim."""
 
     exit_code = 3
+
+
+class NotAsked(ServicelabError):
+    """The question can't be put to this cluster; says nothing about any claim.
+
+    A test that meets it is skipped, with this as the reason.
+    """
+
+    exit_code = 3

@@ -52,6 +52,17 @@ def cluster_of_session(config: pytest.Config) -> Cluster:
         value = config.getoption(option, None)
         return Path(value).absolute() if value else None
 
+    if context := config.getoption("context", None):
+        from servicelab.cluster.existing import ExistingCluster
+
+        return ExistingCluster(
+            context,
+            path("kubeconfig"),
+            kubectl_path=path("kind_kubectl_bin"),
+            registry=config.getoption("registry", None),
+            owner=session_owner(),
+            progress=Progress(stream=Uncaptured(config)),
+        )
     return Cluster(
         config.getoption("cluster_name", "servicelab"),
         path("kubeconfig"),
@@ -96,14 +107,15 @@ def kind_cluster(pytestconfig: pytest.Config, kind_config: Path) -> Iterator[Clu
     cluster = cluster_of_session(pytestconfig)
     chosen = pytestconfig.getoption("kind_config", None)
     with cluster_lock(cluster.name):
-        reap(cluster.engine)
+        if cluster.ours:
+            reap(cluster.engine)
         cluster.create(Path(chosen) if chosen else kind_config)
     run_facts(pytestconfig).learn(
         kubernetes_version=cluster.kubernetes_version,
         cluster=cluster.name,
         nodes=len(cluster.nodes),
-        engine=f"{cluster.engine.kind} Docker Engine",
-        images=f"{cluster.bundle.source}: {cluster.bundle.reason}",
+        engine=f"{cluster.engine.kind} Docker Engine" if cluster.ours else "not ours",
+        images=f"{cluster.bundle.source}: {cluster.bundle.reason}" if cluster.ours else "its own",
     )
     if turns := pytestconfig.pluginmanager.get_plugin("servicelab-turns"):
         turns.before_leaving.append(cluster.finish_sweeping)
@@ -115,7 +127,7 @@ def kind_cluster(pytestconfig: pytest.Config, kind_config: Path) -> Iterator[Clu
 def proxy_mode(request: pytest.FixtureRequest, kind_cluster: Cluster) -> str:
     """The proxy mode under test; each one that the session asks for is entered once."""
     mode: ProxyMode = request.param
-    if reason := missing_in_kernel(mode):
+    if kind_cluster.ours and (reason := missing_in_kernel(mode)):
         pytest.skip(reason)
     kind_cluster.switch_mode(mode)
     return mode
@@ -133,6 +145,7 @@ def restored_cluster(request: pytest.FixtureRequest, cluster: Cluster) -> Iterat
     """Around a test marked `disruptive`: the cluster is as before in the end, or is replaced."""
     from servicelab.cluster.restoration import restored
 
+    cluster.check_may_disrupt()
     with restored(cluster, request.node.name):
         yield
 
@@ -169,6 +182,9 @@ def end_session(config: pytest.Config) -> None:
     Runs once, in the process that the lease names; without a cluster of its own it does nothing.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    if config.getoption("context", None):
+        cluster_of_session(config).release()
         return
     from servicelab.cluster import read_lease
 

@@ -7,13 +7,14 @@ comes in `pytest_configure`, and what needs a cluster only with the fixtures.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Generator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from servicelab.errors import UsageError
+from servicelab.errors import NotAsked, ServicelabError, UsageError
 
 if TYPE_CHECKING:
     from servicelab.cluster.config import ProxyMode
@@ -27,6 +28,8 @@ _MARKERS = (
     "last in its mode and alone; left out by --no-disruptive",
 )
 _CLUSTER_NAME = "servicelab"
+#: The mode of the existing cluster, asked once.
+EXISTING_MODE = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,6 +54,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kind-config",
         metavar="FILE",
         help="kind configuration of the cluster (default: the ini value kind_config)",
+    )
+    group.addoption(
+        "--context",
+        metavar="NAME",
+        help="run on an existing cluster, by a context of the kubeconfig (of --kubeconfig, else "
+        "where kubectl looks); it is never switched, disrupted or deleted",
+    )
+    group.addoption(
+        "--registry",
+        metavar="REGISTRY",
+        help="with --context: where its nodes pull the images from, HOST[:PORT][/PROJECT] "
+        "(`servicelab images push` puts them there)",
     )
     group.addoption(
         "--claims-json", metavar="FILE", help="write the claim matrix there as JSON too"
@@ -130,7 +145,8 @@ def pytest_configure(config: pytest.Config) -> None:
         _find_kind_config(config)
         wanted = deadlines.parse(config.option.deadline, factor=config.option.deadline_factor)
         _load_refuters(config)
-    except UsageError as error:
+        _check_existing(config)
+    except ServicelabError as error:
         raise pytest.UsageError(str(error)) from None
     before = deadlines.use(wanted)
     config.add_cleanup(lambda: _put_back(before))
@@ -169,6 +185,25 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from None
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    """Skip what can't be asked of this cluster."""
+    return (yield from _skip_what_is_not_asked())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Skip what can't be asked of this cluster."""
+    return (yield from _skip_what_is_not_asked())
+
+
+def _skip_what_is_not_asked() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except NotAsked as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture
 def verdict(request: pytest.FixtureRequest) -> Measurement:
     """What the test measured about its claim; `holds` if it says nothing and passes."""
@@ -183,9 +218,34 @@ def chosen_modes(config: pytest.Config) -> tuple[ProxyMode, ...]:
     """The proxy modes of the run, in the order in which they are entered."""
     from servicelab.verdict.catalogue import MODES
 
-    given = config.option.proxy_mode or [(_configured_mode(config.option.kind_config),)]
+    given = config.option.proxy_mode or [(_mode_unless_given(config),)]
     chosen = {mode for modes in given for mode in modes}
     return tuple(mode for mode in MODES if mode in chosen)
+
+
+def _mode_unless_given(config: pytest.Config) -> str:
+    """The mode of an existing cluster; else that of the kind configuration."""
+    if config.option.context:
+        if EXISTING_MODE not in config.stash:
+            from servicelab.fixtures import cluster_of_session
+
+            config.stash[EXISTING_MODE] = cluster_of_session(config).configured_mode()
+        return config.stash[EXISTING_MODE]
+    return _configured_mode(config.option.kind_config)
+
+
+def _check_existing(config: pytest.Config) -> None:
+    """Check the options for an existing cluster; asks it for its mode, and nothing else."""
+    if config.option.registry:
+        from servicelab.manifests import checked_registry
+
+        if not config.option.context:
+            raise UsageError(
+                "--registry is for an existing cluster", remedy="name it with --context"
+            )
+        checked_registry(config.option.registry)
+    if config.option.context:
+        chosen_modes(config)
 
 
 def _modes(value: str) -> tuple[str, ...]:

@@ -58,7 +58,13 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         owner: the process that the lease names; by default this one.
         keep: the cluster outlives its owner.
         made_by: "run" or "up".
+
+    Attributes:
+        ours: servicelab made it, and may switch, disrupt and delete it.
+        registry: where its nodes pull images from; None for where their names say.
     """
+
+    ours = True
 
     def __init__(
         self,
@@ -83,6 +89,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         self.keep = keep
         self.made_by = made_by
         self.progress = progress or Progress(quiet=True)
+        self.registry: str | None = None
         self._owner = owner or process_identity()
         self._images = checked_source(images)
         self._image = image
@@ -185,7 +192,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
             return False
         self.keep = self.keep or lease.made_by == "up"
         self.made_by = lease.made_by
-        self.mode = _as_mode(lease.mode)
+        self.mode = as_mode(lease.mode)
         self._run_id = lease.run_id
         lease.with_(owner=self._owner, keep=self.keep)
         if not self.kubeconfig_path.exists():
@@ -418,7 +425,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
             lease = self.lease
             if lease and lease.mode:
                 # Another process that shares the cluster may have switched it meanwhile.
-                self.mode = _as_mode(lease.mode)
+                self.mode = as_mode(lease.mode)
             if mode == self.mode:
                 return
             if lease:
@@ -428,6 +435,23 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
             self.mode = mode
             if lease:
                 lease.with_(mode=mode)
+
+    def check_may_disrupt(self) -> None:
+        """See that something may be taken away from the whole cluster for a while: it is ours."""
+
+    def localised(self, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Objects with their images named as this cluster's nodes pull them.
+
+        Raises:
+            UsageError: an image of theirs can't have a name in the registry.
+        """
+        if not self.registry:
+            return documents
+        from servicelab.manifests import rewrite
+
+        text = yaml.safe_dump_all(documents)
+        rewritten = rewrite(text, self.registry, where="the objects")
+        return list(yaml.safe_load_all(rewritten.text))
 
     def kubectl(self, *args: str, **kwargs: Any) -> str:
         """Run kubectl against the cluster and return what it printed.
@@ -514,7 +538,12 @@ def _check_binary(path: Path, what: str, option: str) -> None:
         )
 
 
-def _as_mode(mode: str) -> ProxyMode:
+def as_mode(mode: str) -> ProxyMode:
+    """The mode of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
     from servicelab.cluster.config import PROXY_MODES
 
     for known in PROXY_MODES:

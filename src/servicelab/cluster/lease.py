@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -119,7 +120,8 @@ def cluster_lock(name: str) -> Iterator[None]:
 
     May be entered again by the process that holds it.
     """
-    path = state_root() / "locks" / f"{name}.lock"
+    # A context's name may hold slashes.
+    path = state_root() / "locks" / f"{quote(name, safe='')}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path, is_singleton=True):
         yield

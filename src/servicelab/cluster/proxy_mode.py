@@ -88,9 +88,13 @@ def switch(cluster: Cluster, mode: ProxyMode) -> None:
 
 def mode_seen(cluster: Cluster, vantage: NodeVantage) -> ModeSeen:
     """Ask one node's kube-proxy for its mode, and its kernel for the rules it holds."""
+    return ModeSeen(vantage.name, mode_reported(vantage), rules_in_kernel(cluster, vantage.name))
+
+
+def mode_reported(vantage: NodeVantage) -> str:
+    """The mode that a node's kube-proxy says it runs in; "" if it does not answer."""
     reply = vantage.get(MODE_URL, timeout=1.0)
-    reported = reply.text.strip() if reply.status == 200 else ""
-    return ModeSeen(vantage.name, reported, rules_in_kernel(cluster, vantage.name))
+    return reply.text.strip() if reply.status == 200 else ""
 
 
 def rules_in_kernel(cluster: Cluster, node: str) -> tuple[str, ...]:

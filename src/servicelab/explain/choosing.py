@@ -79,17 +79,6 @@ def any_cluster(context: str | None, kubeconfig: Path | None) -> Access:
     Raises:
         UsageError: there is no such file or context.
     """
-    from kubernetes import config
-    from kubernetes.config.config_exception import ConfigException
+    from servicelab.cluster.context import client_of_context
 
-    try:
-        client = config.new_client_from_config(  # type: ignore[no-untyped-call]
-            str(kubeconfig) if kubeconfig else None, context, persist_config=False
-        )
-    except ConfigException as error:
-        where = kubeconfig or "the kubeconfig"
-        raise UsageError(
-            f"{where} can't be used for the context {context or '(its current one)'}: {error}",
-            remedy="`kubectl config get-contexts` lists what there is",
-        ) from None
-    return Access(client)
+    return Access(client_of_context(context, kubeconfig))

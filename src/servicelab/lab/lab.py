@@ -106,7 +106,7 @@ class Lab:
         Raises:
             UsageError: a Service that is no lab's holds a node port that one of them fixes.
         """
-        for document in self.fault.documents(documents):
+        for document in self.cluster.localised(self.fault.documents(documents)):
             resource = self._dynamic.resources.get(
                 api_version=document["apiVersion"], kind=document["kind"]
             )
