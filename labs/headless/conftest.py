@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -104,7 +105,7 @@ def peers(shared_lab: Lab) -> Headless:
 @pytest.fixture(scope=shared)
 def named(shared_lab: Lab) -> Headless:
     """peers.yaml, and beside it everything that has a name; only looked at."""
-    return peers_of(shared_lab, "unready.yaml", "stateful.yaml", "named.yaml", "faces.yaml")
+    return peers_of(shared_lab, "unready.yaml", "stateful.yaml", "named.yaml")
 
 
 @pytest.fixture
@@ -117,3 +118,11 @@ def own_peers(lab: Lab) -> Headless:
 def stateful(lab: Lab) -> Headless:
     """A StatefulSet's two Pods, in a namespace of the test's own."""
     return stand_up(lab, "stateful", "app=stateful", 2, "stateful.yaml")
+
+
+@pytest.fixture
+def faces(lab: Lab) -> Headless:
+    """A Pod behind five Services, in a namespace of the test's own."""
+    # At once, not with the namespace: nobody else may have its external address meanwhile.
+    lab.on_close(partial(lab.core.delete_namespaced_service, "face-externalip", lab.namespace))
+    return stand_up(lab, "face-headless", "app=faces", 1, "faces.yaml")

@@ -83,16 +83,16 @@ def test_whether_pods_of_a_deployment_have_a_name(named, verdict):
 
 
 @claim("HL-08")
-def test_the_ptr_of_a_pod_lists_its_services(named, verdict):
+def test_the_ptr_of_a_pod_lists_its_services(faces, verdict):
     """The PTR record of a Pod's address lists every Service that selects the Pod."""
-    (pod,) = named.lab.ready_pods("app=faces", 1)
+    names, (pod,) = faces.names, faces.pods
     # The cluster DNS keeps what it said of an address for 30 s: ask once it knows all of them.
     for face in sorted(FACES):
-        named.names.known(f"{dashed(pod.ip)}.{named.lab.service(face).dns_name}")
+        names.known(f"{dashed(pod.ip)}.{faces.lab.service(face).dns_name}")
 
-    pointers = named.names.known(pod.ip, "PTR").data("PTR")
+    pointers = names.known(pod.ip, "PTR").data("PTR")
 
-    suffix = f".{named.lab.namespace}.svc.cluster.local."
+    suffix = f".{faces.lab.namespace}.svc.cluster.local."
     listed = {name.removesuffix(suffix).split(".")[-1] for name in pointers}
     assert listed <= FACES, f"listed, but they don't select the Pod: {sorted(listed - FACES)}"
     said = f"{len(pointers)} PTR records, such as {sorted(pointers)[0].removesuffix(suffix)}"
