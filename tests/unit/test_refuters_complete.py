@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from servicelab.explain import Word
 from servicelab.verdict.catalogue import read_catalogue
 from servicelab.verdict.refuter import load_refuters
 
@@ -30,3 +31,11 @@ def test_a_refuter_says_why_in_one_sentence(lab: str) -> None:
         assert refuter.why.endswith("."), refuter.claim
         assert ". " not in refuter.why, refuter.claim
         assert " " in refuter.expects, refuter.claim
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_a_layer_that_a_refuter_names_is_one_of_the_walk(lab: str) -> None:
+    """It is one of the words of `servicelab explain`, or none."""
+    words = {"", *map(str, Word)}
+    for refuter in load_refuters(str(REFUTERS / f"{lab}.py"), root=ROOT).values():
+        assert refuter.layer in words, refuter.claim

@@ -164,9 +164,17 @@ def _not_through(s: Snapshot, asked: Asked) -> Layer | None:
         f"every backend answers when it is asked directly, but {question.target}"
         f"{f' (node {question.node})' if question.node else ''}, asked from {worst.place}, gives "
         f"{worst.met}{same}",
-        _look_at_proxy(s, node) if node else f"kubectl -n {s.namespace} describe service {s.name}",
+        _look_at_way(s, worst, node),
         lags=True,
     )
+
+
+def _look_at_way(s: Snapshot, answers: Answers, node: str) -> str:
+    if not node:
+        return f"kubectl -n {s.namespace} describe service {s.name}"
+    if "unreachable" in answers.errors and s.rules:  # read in the nodes: they are containers
+        return f"docker exec {node} ip route get {answers.question.address}"
+    return _look_at_proxy(s, node)
 
 
 def _is_blame_of_rules(s: Snapshot, asked: Asked, answers: Answers) -> bool:

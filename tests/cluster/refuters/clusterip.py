@@ -193,24 +193,28 @@ _ALL = [
         Fault(documents=a_stranger_is_listed),
         expects=f"{NOBODY}:80 is still listed",
         why="A further EndpointSlice of the Service lists an address that no Pod has.",
+        layer="endpointslice",
     ),
     Refuter(
         "CIP-04",
         _WEB_FROZEN,
         expects="is still listed",
         why="The endpoints do not follow the selector any more.",
+        layer="selector",
     ),
     Refuter(
         "CIP-05",
         frozen("testpod", "run=testpod", 1),
         expects="is not listed",
         why="The endpoints do not follow the selector any more.",
+        layer="selector",
     ),
     Refuter(
         "CIP-06",
         once(no_way_from_the_control_plane),
         expects="control-plane: unreachable: 5",
         why="One node has no route to the ClusterIP.",
+        layer="rules",
     ),
     Refuter(
         "CIP-07",
@@ -247,12 +251,14 @@ _ALL = [
         frozen("rolling", "app=rolling", 2),
         expects="is not listed",
         why="The endpoints do not follow the selector any more.",
+        layer="selector",
     ),
     Refuter(
         "CIP-13",
         in_container("web", args=["netexec", "--http-port=80", "--udp-port=-1"]),
         expects="port talk, over UDP: refused",
         why="The Pod does not listen on the UDP port.",
+        layer="targetPort",
     ),
     Refuter(
         "CIP-14",
@@ -301,6 +307,7 @@ _ALL = [
         _WEB_FROZEN,
         expects="is still listed",
         why="The dead Pod stays an endpoint, and the client stays with it.",
+        layer="selector",
     ),
     Refuter(
         "DNS-01",
