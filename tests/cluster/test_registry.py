@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ PULLING = """\
 apiVersion: v1
 kind: Pod
 metadata:
-  name: pulling-{node}
+  name: pulling-{id}
 spec:
   nodeName: {node}
   restartPolicy: Never
@@ -34,6 +35,7 @@ spec:
   containers:
     - name: says
       image: {image}
+      imagePullPolicy: {policy}
       args: [netexec, --http-port=8080]
 """
 
@@ -91,21 +93,28 @@ def test_an_image_is_pulled_from_it_by_every_node(
 ) -> None:
     """A Pod on each node runs the image by its name there; the access log names each node."""
     reference = registry.push(pins().agnhost_image)
-    names = [node.name for node in kind_cluster.nodes]
-    manifest = "---\n".join(PULLING.format(node=name, image=reference) for name in names)
 
-    kind_cluster.kubectl("apply", "-f", "-", input=manifest)
-    try:
-        pods = [f"pod/pulling-{name}" for name in names]
-        kind_cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", *pods)
-    finally:
-        kind_cluster.kubectl("delete", "--force", "--wait=false", "-f", "-", input=manifest)
+    run_everywhere(kind_cluster, reference, "IfNotPresent")
 
     asked = {each.client for each in registry.requests() if each.agent.startswith("containerd/")}
     assert asked == {node.ip for node in kind_cluster.nodes}
     digest = registry.digest(reference)
-    for name in names:
-        assert registry.pulled(name)[reference] == digest
+    for node in kind_cluster.nodes:
+        assert registry.pulled(node.name)[reference] == digest
+
+
+def run_everywhere(cluster: Cluster, image: str, policy: str) -> None:
+    """Run an image in a Pod on each node, and see it Ready."""
+    names = [node.name for node in cluster.nodes]
+    manifest = "---\n".join(
+        PULLING.format(node=name, image=image, policy=policy, id=uuid.uuid4().hex[:6])
+        for name in names
+    )
+    made = cluster.kubectl("apply", "-f", "-", "-o", "name", input=manifest).split()
+    try:
+        cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", *made)
+    finally:
+        cluster.kubectl("delete", "--force", "--wait=false", *made)
 
 
 def test_another_process_finds_the_same_registry(
@@ -206,7 +215,7 @@ def test_a_registry_that_is_not_there() -> None:
 
 
 def test_nothing_is_left_of_it(registry: PrivateRegistry, kind_cluster: Cluster) -> None:
-    """No container, no file on a node, no image; removing twice does no harm."""
+    """No container, no file on a node, no image; what the nodes had before they still have."""
     registry.remove()
     registry.remove()
 
@@ -216,3 +225,5 @@ def test_nothing_is_left_of_it(registry: PrivateRegistry, kind_cluster: Cluster)
     for node in kind_cluster.nodes:
         assert not registry.pulled(node.name)
         assert not hosts.configured(kind_cluster, node.name, registry.name)
+    # The same image under another name, which has the same id.
+    run_everywhere(kind_cluster, pins().agnhost_image, "Never")

@@ -26,9 +26,20 @@ h.test/a/b@sha256:aaaa             application/vnd.docker+json sha256:aaaa 9.0 M
 h.test/c:v1                        application/vnd.docker+json sha256:cccc 9.0 MiB linux/amd64 io.cri-containerd.image=managed
 quay.io/c:v1                       application/vnd.docker+json sha256:cccc 9.0 MiB linux/amd64 -
 registry.k8s.io/pause:3            application/vnd.docker+json sha256:dddd 9.0 MiB linux/amd64 -
+h.test/pause:3                     application/vnd.docker+json sha256:eeee 9.0 MiB linux/amd64 -
 sha256:1111                        application/vnd.docker+json sha256:aaaa 9.0 MiB linux/amd64 io.cri-containerd.image=managed
 sha256:3333                        application/vnd.docker+json sha256:cccc 9.0 MiB linux/amd64 io.cri-containerd.image=managed
-sha256:4444                        application/vnd.docker+json sha256:dddd 9.0 MiB linux/amd64 io.cri-containerd.image=managed
+sha256:4444                        application/vnd.docker+json sha256:eeee 9.0 MiB linux/amd64 io.cri-containerd.image=managed
+"""  # noqa: E501
+
+
+CONTENT = """\
+DIGEST SIZE AGE LABELS
+sha256:1111 390B 29 minutes containerd.io/gc.ref.snapshot.overlayfs=sha256:9999
+sha256:aaaa 423B 29 minutes containerd.io/distribution.source.h.test=a,containerd.io/gc.ref.content.config=sha256:1111
+sha256:cccc 423B 29 minutes containerd.io/gc.ref.content.config=sha256:3333,containerd.io/gc.ref.content.l.0=sha256:7777
+sha256:dddd 423B 29 minutes containerd.io/gc.ref.content.config=sha256:4444
+sha256:eeee 423B 29 minutes containerd.io/gc.ref.content.config=sha256:4444
 """  # noqa: E501
 
 
@@ -41,7 +52,7 @@ class FakeCluster:
 
     def docker_exec(self, node: str, *argv: str, input: str | None = None) -> str:
         self.ran.append((node, *argv))
-        return self.answers.get(argv[0], "")
+        return self.answers.get(argv[0] if argv[0] != "ctr" else argv[3], "")
 
 
 def test_the_access_log_says_who_asked_for_what() -> None:
@@ -99,26 +110,30 @@ def test_a_containerd_that_does_not_is_an_error(configuration: str) -> None:
 
 def test_what_a_node_pulled_is_told_by_its_containerd() -> None:
     """References and digests of that registry's images, nobody else's."""
-    assert hosts.images(cast(Any, FakeCluster(ctr=CTR)), "worker", "h.test") == {
+    assert hosts.images(
+        cast(Any, FakeCluster(images=CTR, content=CONTENT)), "worker", "h.test"
+    ) == {
         "h.test/a/b:v1": "sha256:aaaa",
         "h.test/a/b@sha256:aaaa": "sha256:aaaa",
         "h.test/c:v1": "sha256:cccc",
+        "h.test/pause:3": "sha256:eeee",
     }
 
 
 def test_forgetting_takes_every_name_of_the_registrys_images() -> None:
-    """Their ids too, unless another registry's image is the same."""
-    cluster = FakeCluster(ctr=CTR)
+    """Their ids too, unless another image has the same, packed in the same way or otherwise."""
+    cluster = FakeCluster(images=CTR, content=CONTENT)
 
     hosts.forget_images(cast(Any, cluster), "worker", "h.test")
 
     removed = cluster.ran[-1][cluster.ran[-1].index("--sync") + 1 :]
-    assert removed == ("h.test/a/b:v1", "h.test/a/b@sha256:aaaa", "h.test/c:v1", "sha256:1111")
+    named = ("h.test/a/b:v1", "h.test/a/b@sha256:aaaa", "h.test/c:v1", "h.test/pause:3")
+    assert removed == (*named, "sha256:1111")
 
 
 def test_forgetting_nothing_asks_nothing() -> None:
     """A node that never pulled is only looked at."""
-    cluster = FakeCluster(ctr=CTR)
+    cluster = FakeCluster(images=CTR, content=CONTENT)
 
     hosts.forget_images(cast(Any, cluster), "worker", "other.test")
 

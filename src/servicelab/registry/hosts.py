@@ -6,6 +6,7 @@ https://github.com/containerd/containerd/blob/main/docs/hosts.md
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from servicelab.errors import InfrastructureError
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 #: containerd looks here without being told to since 2.2; kind's nodes are told to before that.
 FOLDER = "/etc/containerd/certs.d"
 _NAMESPACE = ("ctr", "--namespace", "k8s.io")
+#: A manifest and its configuration, in what `ctr content list` prints.
+_CONFIGURATION = re.compile(
+    r"^(sha256:[0-9a-f]+)\s.*containerd\.io/gc\.ref\.content\.config=(sha256:[0-9a-f]+)",
+    re.MULTILINE,
+)
 
 
 def hosts_toml(address: str) -> str:
@@ -53,30 +59,34 @@ def configured(cluster: Cluster, node: str, name: str) -> bool:
 
 def images(cluster: Cluster, node: str, name: str) -> dict[str, str]:
     """The images in a node's containerd that came from a registry: digests by full name."""
-    listed = cluster.docker_exec(node, *_NAMESPACE, "images", "list")
-    found = {}
-    for line in listed.splitlines()[1:]:
-        image, _, digest, *_ = line.split()
-        if image.startswith(f"{name}/"):
-            found[image] = digest
-    return found
+    digests = _digests(cluster, node)
+    return {image: digests[image] for image in digests if image.startswith(f"{name}/")}
 
 
 def forget_images(cluster: Cluster, node: str, name: str) -> None:
     """Take a registry's images out of a node's containerd, so that they must be pulled again."""
-    listed = cluster.docker_exec(node, *_NAMESPACE, "images", "list").splitlines()[1:]
-    digest_of = {line.split()[0]: line.split()[2] for line in listed}
+    digest_of = _digests(cluster, node)
     mine = {image for image in digest_of if image.startswith(f"{name}/")}
-    digests = {digest_of[image] for image in mine}
-    # The kubelet's runtime keeps a third name, the image's id; it goes unless others share it.
-    shared = {digest for image, digest in digest_of.items() if image not in mine and "/" in image}
-    ids = {
-        image
-        for image, digest in digest_of.items()
-        if image.startswith("sha256:") and digest in digests - shared
-    }
-    if mine:
-        cluster.docker_exec(node, *_NAMESPACE, "images", "remove", "--sync", *sorted(mine | ids))
+    if not mine:
+        return
+    # The kubelet's runtime gives each image a further name, its id, which is its configuration's
+    # digest. An image of another name, packed otherwise, may have the same and must keep it.
+    listed = cluster.docker_exec(node, *_NAMESPACE, "content", "list")
+    id_of = {match[1]: match[2] for match in _CONFIGURATION.finditer(listed)}
+    others = {image for image in digest_of if not image.startswith("sha256:")} - mine
+    ids = _ids(mine, digest_of, id_of) - _ids(others, digest_of, id_of)
+    gone = sorted(mine | ids & digest_of.keys())
+    cluster.docker_exec(node, *_NAMESPACE, "images", "remove", "--sync", *gone)
+
+
+def _digests(cluster: Cluster, node: str) -> dict[str, str]:
+    """The digest of each image in a node's containerd, by its full name or id."""
+    listed = cluster.docker_exec(node, *_NAMESPACE, "images", "list")
+    return {image: digest for image, _, digest, *_ in map(str.split, listed.splitlines()[1:])}
+
+
+def _ids(images: Iterable[str], digest_of: Mapping[str, str], id_of: Mapping[str, str]) -> set[str]:
+    return {id_of[digest_of[image]] for image in images if digest_of[image] in id_of}
 
 
 def check_folder_is_read(configuration: str, node: str) -> None:
