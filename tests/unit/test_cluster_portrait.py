@@ -9,7 +9,7 @@ import pytest
 
 from servicelab.cluster import portrait as portraits
 from servicelab.cluster.node import Node
-from servicelab.cluster.portrait import differences, portrait
+from servicelab.cluster.portrait import differences, portrait, unsettled
 
 CONTROL_PLANE = Node("c-control-plane", "172.18.0.2", "control-plane")
 WORKER = Node("c-worker", "172.18.0.3", "worker")
@@ -29,11 +29,28 @@ def test_what_changed_came_or_went_is_told() -> None:
     ]
 
 
+def test_what_is_still_under_way_is_told() -> None:
+    """A node that is not Ready and Pods that are not all ready, and nothing else."""
+    facts = {
+        "node a, Ready": "True",
+        "node b, Ready": "False",
+        "DaemonSet kube-system/kube-proxy, Pods": "2 of 3 ready",
+        "Deployment kube-system/coredns, Pods": "1 of 1 ready",
+        "ConfigMap kube-system/coredns": "1a2b3c",
+    }
+
+    assert unsettled(facts) == [
+        "DaemonSet kube-system/kube-proxy, Pods: 2 of 3 ready",
+        "node b, Ready: False",
+    ]
+
+
 class FakeApi:
     """CoreV1Api and AppsV1Api of a small cluster."""
 
     replicas_ready = 1
     ready = "True"
+    taints: list[Any] = []  # noqa: RUF012
     data: dict[str, str] = {"config.conf": "mode: iptables"}  # noqa: RUF012
 
     def __init__(self, client: Any) -> None:
@@ -43,7 +60,7 @@ class FakeApi:
         return _list(
             Thing(
                 metadata=Thing(name=WORKER.name),
-                spec=Thing(taints=None, unschedulable=None),
+                spec=Thing(taints=type(self).taints, unschedulable=None),
                 status=Thing(
                     conditions=[Thing(type="Ready", status=type(self).ready)],
                     addresses=[Thing(address=WORKER.ip)],
@@ -109,6 +126,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
 @pytest.mark.parametrize(
     ("target", "name", "value", "told"),
     [
+        (FakeApi, "taints", [Thing(key="a", effect="b")], "node c-worker, taints: none before, a:b now"),
         (FakeApi, "ready", "Unknown", "node c-worker, Ready: True before, Unknown now"),
         (FakeApi, "replicas_ready", 0, "coredns, Pods: 1 of 1 ready before, 0 of 1 ready now"),
         (FakeApi, "data", {"config.conf": "mode: ipvs"}, "ConfigMap kube-system/kube-proxy: "),
@@ -131,3 +149,16 @@ def test_what_is_disrupted_shows(
 
     (difference,) = differences(before, portrait(cluster))  # type: ignore[arg-type]
     assert told in difference
+
+
+def test_taints_that_follow_a_condition_are_no_difference(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come and go a moment after the condition, which is looked at itself."""
+    before = portrait(cluster)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(
+        FakeApi, "taints", [Thing(key="node.kubernetes.io/not-ready", effect="NoExecute")]
+    )
+
+    assert differences(before, portrait(cluster)) == []  # type: ignore[arg-type]

@@ -2,32 +2,40 @@
 
 The kubelet watches the folder of static manifests. A manifest that is moved there replaces the old
 one in one step, so the kubelet never reads half of it, and it restarts the API server by itself.
+
+What that takes: the old process ends only when its grace period is over, as long as somebody
+watches something (30 s by default, less on our clusters: see `config.API_SERVER_PATCH`). Meanwhile
+the kubelet has found that it can't start the new one yet, and tries again 10 to 15 s later (its
+back-off for Pods). Where nobody needs to see a plain edit work, the manifest is taken out, and put
+in when the old Pod is gone: then there is nothing to back off from.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from servicelab.cluster.lease import cluster_folder
 from servicelab.errors import InfrastructureError
-from servicelab.verdict import Missing, NotProved, consistently, deadlines, eventually
+from servicelab.verdict import NotProved, deadlines, eventually
 
 if TYPE_CHECKING:
     from servicelab.cluster.kind_cluster import Cluster
 
+T = TypeVar("T")
+
 MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 #: On the same file system, in a folder that nobody watches.
 _DRAFT = "/etc/kubernetes/kube-apiserver.yaml.draft"
-#: The process's own command line, NUL between its words; on unless --profiling=false.
-_COMMAND_LINE = "/debug/pprof/cmdline"
-_READY = "/readyz"
+_PROCESS = "kube-apiserver"
+#: What the kubelet keeps of a Pod until it has done with it.
+_PODS = "/var/lib/kubelet/pods"
 _ANSWER_SECONDS = 2.0
 
 
@@ -45,22 +53,6 @@ class Restart:
 
     def __str__(self) -> str:
         return f"{self.seconds:.1f} s, {self.silent_seconds:.1f} s of them without an answer"
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What the API server says of itself.
-
-    Attributes:
-        command: its command line; empty if it does not answer.
-        problem: why it is not ready to serve; "" if it is.
-    """
-
-    command: tuple[str, ...]
-    problem: str
-
-    def __str__(self) -> str:
-        return self.problem or "serving"
 
 
 def command_in(manifest: str) -> tuple[str, ...]:
@@ -111,7 +103,7 @@ def changed_flags(cluster: Cluster, flags: Mapping[str, str]) -> Iterator[Restar
     changed = with_flags(original, flags)
     _record(cluster).write_text(original, encoding="utf-8")
     try:
-        yield _put(cluster, changed)
+        yield _replaced(cluster, changed)
     finally:
         restore_flags(cluster)
 
@@ -126,10 +118,15 @@ def restore_flags(cluster: Cluster) -> Restart | None:
     if not record.exists():
         return None
     original = record.read_text(encoding="utf-8")
-    never_restarted = serving(cluster).command == command_in(original)
-    took = _put(cluster, original)
-    if never_restarted:
-        _stays(cluster)
+    began = time.monotonic()
+    node = _control_plane(cluster)
+    # Also if it is as it was: the kubelet may not have seen yet that it was changed.
+    cluster.docker_exec(node, "rm", "--force", MANIFEST)
+    try:
+        _until_gone(cluster)
+    finally:
+        _move_in(cluster, original)
+    took = _until_it_serves(cluster, command_in(original), began)
     record.unlink()
     return took
 
@@ -146,80 +143,84 @@ def _record(cluster: Cluster) -> Path:
     return cluster_folder(cluster.name) / _RECORD
 
 
-def _put(cluster: Cluster, manifest: str) -> Restart:
-    """Move a manifest into its place, and wait until its process serves."""
-    wanted = command_in(manifest)
-    node = _control_plane(cluster)
+def _replaced(cluster: Cluster, manifest: str) -> Restart:
+    """Replace the manifest in one step, and wait until its process serves."""
     began = time.monotonic()
-    if _read(cluster) != manifest:
-        cluster.docker_exec(node, "install", "--mode=600", "/dev/stdin", _DRAFT, input=manifest)
-        cluster.docker_exec(node, "mv", "--no-target-directory", _DRAFT, MANIFEST)
+    _move_in(cluster, manifest)
+    return _until_it_serves(cluster, command_in(manifest), began)
+
+
+def _move_in(cluster: Cluster, manifest: str) -> None:
+    node = _control_plane(cluster)
+    cluster.docker_exec(node, "install", "--mode=600", "/dev/stdin", _DRAFT, input=manifest)
+    cluster.docker_exec(node, "mv", "--no-target-directory", _DRAFT, MANIFEST)
+
+
+def _until_gone(cluster: Cluster) -> None:
+    """Wait until the kubelet has done with the API server's Pod."""
+    node = _control_plane(cluster)
+    of_pod = (_PODS, "-mindepth", "3", "-maxdepth", "3", "-path", f"*/containers/{_PROCESS}")
+    _wait(
+        cluster,
+        lambda: cluster.docker_exec(node, "find", *of_pod).split(),
+        lambda found: not found,
+        f"the kubelet of {node} to end the API server",
+    )
+
+
+def _until_it_serves(cluster: Cluster, command: tuple[str, ...], began: float) -> Restart:
     silent: list[float] = []
 
-    def look() -> Serving:
-        seen = serving(cluster)
-        if not seen.command:
+    def look() -> str:
+        problem = _not_ready(cluster)
+        if problem:
             silent.append(time.monotonic())
-        return seen
+            return problem
+        # Nobody else can answer on that port: what runs is what answered, unless it ended since.
+        return "" if _running(cluster) == " ".join(command) else "the old process still answers"
 
-    def serves(seen: Serving) -> bool | Missing:
-        if seen.command and seen.command != wanted:
-            return Missing("the old process still answers")
-        return not seen.problem
-
-    try:
-        eventually(
-            look,
-            serves,
-            deadline=deadlines.current().api_serves,
-            expecting=f"the API server of {cluster.name} to serve as {MANIFEST} says",
-            every=0.1,
-        )
-    except NotProved as error:
-        raise InfrastructureError(
-            f"the API server did not come back: {error}",
-            remedy=f"see `crictl ps -a` and `journalctl -u kubelet` on {node}",
-        ) from None
+    _wait(
+        cluster,
+        look,
+        lambda problem: not problem,
+        f"the API server of {cluster.name} to serve as {MANIFEST} says",
+    )
     now = time.monotonic()
     return Restart(now - began, now - silent[0] if silent else 0.0)
 
 
-def _stays(cluster: Cluster) -> None:
-    """See that the kubelet is not about to end the process because of a change that was undone.
-
-    An API server that is told to end says at once that it is not ready.
-    """
+def _wait(
+    cluster: Cluster, ask: Callable[[], T], until: Callable[[T], bool], expecting: str
+) -> None:
     try:
-        consistently(
-            lambda: serving(cluster),
-            lambda seen: not seen.problem,
-            for_=deadlines.current().stays_so,
-            expecting=f"the API server of {cluster.name} to go on serving",
+        eventually(
+            ask, until, deadline=deadlines.current().api_serves, expecting=expecting, every=0.1
         )
-    except NotProved:
-        _put(cluster, _read(cluster))
+    except NotProved as error:
+        raise InfrastructureError(
+            f"the API server did not come back: {error}",
+            remedy=f"see `crictl ps -a` and `journalctl -u kubelet` on {_control_plane(cluster)}",
+        ) from None
 
 
-def serving(cluster: Cluster) -> Serving:
-    """Ask the API server for its command line, and whether it is ready."""
+def _not_ready(cluster: Cluster) -> str:
+    """Why the API server is not ready to serve; "" if it is."""
     from urllib3.exceptions import HTTPError
 
     # The client's own pool has its certificates; its own calls would try again by themselves.
     client: Any = cluster.client
     pool, host = client.rest_client.pool_manager, client.configuration.host
-
-    def get(path: str) -> Any:
-        return pool.request("GET", f"{host}{path}", timeout=_ANSWER_SECONDS, retries=False)
-
     try:
-        told, ready = get(_COMMAND_LINE), get(_READY)
+        ready = pool.request("GET", f"{host}/readyz", timeout=_ANSWER_SECONDS, retries=False)
     except HTTPError as error:
-        return Serving((), f"no answer: {type(error).__name__}")
-    if told.status != 200:
-        return Serving((), f"it does not tell its command line: {told.status} {told.reason}")
-    command = tuple(told.data.decode("utf-8", "replace").rstrip("\0").split("\0"))
-    problem = "" if ready.status == 200 else f"not ready: {ready.status} {ready.reason}"
-    return Serving(command, problem)
+        return f"no answer: {type(error).__name__}"
+    return "" if ready.status == 200 else f"not ready: {ready.status} {ready.reason}"
+
+
+def _running(cluster: Cluster) -> str:
+    """The command line of the API server's process; "" if there is none."""
+    listed = cluster.docker_exec(_control_plane(cluster), "ps", "-ww", "-A", "-o", "args=")
+    return next((line for line in listed.splitlines() if line.split()[0] == _PROCESS), "")
 
 
 def _read(cluster: Cluster) -> str:

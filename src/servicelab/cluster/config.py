@@ -66,6 +66,10 @@ COREDNS_PATCH: dict[str, Any] = {
     }
 }
 
+#: The API server ends when its grace period is over, as long as somebody watches something: after
+#: 30 s by default, which is most of what a change of its flags takes.
+API_SERVER_PATCH: dict[str, Any] = {"spec": {"terminationGracePeriodSeconds": 2}}
+
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a kind configuration file and check what servicelab relies on.
@@ -153,4 +157,5 @@ def write_patches(folder: Path) -> Path:
     """Write the kubeadm patches into a folder and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "corednsdeployment+strategic.yaml").write_text(yaml.safe_dump(COREDNS_PATCH))
+    (folder / "kube-apiserver+strategic.yaml").write_text(yaml.safe_dump(API_SERVER_PATCH))
     return folder

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NAMESPACES = ("kube-system", SYSTEM_NAMESPACE)
 STATIC_MANIFESTS = "/etc/kubernetes/manifests"
 GONE = "nothing"
+#: Taints of this group follow a node's conditions, which are looked at themselves.
+_OF_CONDITIONS = "node.kubernetes.io/"
 
 Portrait = Mapping[str, str]
 """Facts by what they are about, such as "node kind-worker, Ready": "True"."""
@@ -57,6 +59,16 @@ def differences(before: Portrait, now: Portrait) -> list[str]:
     ]
 
 
+def unsettled(facts: Portrait) -> list[str]:
+    """What is still under way, such as a node that is not Ready yet, each in a few words."""
+    return [
+        f"{key}: {value}"
+        for key, value in sorted(facts.items())
+        if (key.endswith(", Ready") and value != "True")
+        or (key.endswith(", Pods") and len(set(value.removesuffix(" ready").split(" of "))) > 1)
+    ]
+
+
 def _containers(cluster: Cluster) -> Portrait:
     states = node_states(cluster.engine, cluster.name)
     return {f"container {name}": state for name, state in states.items()}
@@ -72,9 +84,12 @@ def _nodes(cluster: Cluster) -> Portrait:
         conditions = {each.type: each.status for each in node.status.conditions or ()}
         facts[f"{of}, Ready"] = conditions.get("Ready", "Unknown")
         facts[f"{of}, addresses"] = " ".join(each.address for each in node.status.addresses or ())
-        facts[f"{of}, taints"] = " ".join(
-            sorted(f"{each.key}:{each.effect}" for each in node.spec.taints or ())
+        taints = sorted(
+            f"{each.key}:{each.effect}"
+            for each in node.spec.taints or ()
+            if not each.key.startswith(_OF_CONDITIONS)
         )
+        facts[f"{of}, taints"] = " ".join(taints) or "none"
         facts[f"{of}, schedulable"] = "no" if node.spec.unschedulable else "yes"
     return facts
 

@@ -6,14 +6,14 @@ is deleted: nothing that is measured on it afterwards would be worth anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from servicelab.cluster.portrait import Portrait, differences, portrait
+from servicelab.cluster.portrait import Portrait, differences, portrait, unsettled
 from servicelab.cluster.readiness import prove_ready
 from servicelab.errors import InfrastructureError
-from servicelab.verdict import Missing, NotProved, deadlines, eventually
+from servicelab.verdict import NotProved, deadlines, eventually
 
 if TYPE_CHECKING:
     from servicelab.cluster.kind_cluster import Cluster
@@ -35,7 +35,7 @@ def restored(cluster: Cluster, by: str) -> Iterator[None]:
     """
     # What is still cleaned up of earlier tests must not run into the disruption.
     cluster.finish_sweeping()
-    before = portrait(cluster)
+    before = _settled(cluster)
     try:
         yield
     finally:
@@ -49,22 +49,44 @@ def prove_restored(cluster: Cluster, before: Portrait) -> None:
     Raises:
         InfrastructureError: it is not within `cluster_restored`; says what is different.
     """
+    _portrait_until(
+        cluster,
+        lambda facts: differences(before, facts),
+        f"the cluster {cluster.name} to be as it was before",
+    )
+    prove_ready(cluster)
+
+
+def _settled(cluster: Cluster) -> Portrait:
+    """The cluster's portrait once nothing is under way any more, as there is after its start."""
+    return _portrait_until(
+        cluster, unsettled, f"the nodes and the system's Pods of {cluster.name} to be ready"
+    )
+
+
+def _portrait_until(
+    cluster: Cluster, amiss: Callable[[Portrait], list[str]], expecting: str
+) -> Portrait:
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
 
+    def told(facts: Portrait) -> str:
+        found = amiss(facts)
+        more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        return "; ".join(found[:_TOLD]) + more
+
     try:
-        eventually(
-            lambda: differences(before, portrait(cluster)),
-            lambda found: not found or Missing("not as before"),
+        return eventually(
+            lambda: portrait(cluster),
+            lambda facts: not amiss(facts),
             deadline=deadlines.current().cluster_restored,
-            expecting=f"the cluster {cluster.name} to be as it was before",
+            expecting=expecting,
             every=0.5,
-            tell=lambda found: "; ".join(found[:_TOLD]),
+            tell=told,
             retry_on=(ApiException, HTTPError, InfrastructureError),
         )
     except NotProved as error:
         raise InfrastructureError(str(error)) from None
-    prove_ready(cluster)
 
 
 def _prove_or_replace(cluster: Cluster, before: Portrait, by: str) -> None:
