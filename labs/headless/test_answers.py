@@ -24,15 +24,15 @@ def test_answers_take_turns_and_follow_the_pods(own_peers, verdict):
     order, in_turn = order_of_answers(own_peers)
     lab.running_pod(far.pod)
     spread = by_name(far)
-    assert set(spread) == own_peers.pod_names, f"{far.name} does not spread itself: {spread}"
-    beside = lab.running_pod(client.pod).node in {pod.node for pod in own_peers.pods}
-    near = set(by_name(client))
+    assert spread == own_peers.pod_names, f"{far.name} does not spread itself: {spread}"
+    near, here = by_name(client), lab.running_pod(client.pod).node
+    neighbours = {pod.name for pod in own_peers.pods if pod.node == here}
     joined, left = seconds_to_follow(own_peers)
 
     lag = f"a Pod that is labelled in is listed after {joined:.2f} s, one that fails its "
     lag += f"readiness probe (every second) is left out after {left:.2f} s"
-    if beside and len(near) == 1:
-        order += "; a client on a node with such a Pod does not spread itself, it stays with one"
+    if near <= neighbours < own_peers.pod_names:
+        order += f"; a client beside {len(neighbours)} of them never goes to the others"
     if in_turn and near == own_peers.pod_names:
         verdict.holds(f"{order}; {lag}")
     else:
@@ -50,11 +50,11 @@ def order_of_answers(peers) -> tuple[str, bool]:
     return ("in turn" if in_turn else f"at random, not in turn: {at_random.why}"), bool(in_turn)
 
 
-def by_name(client) -> list[str]:
+def by_name(client) -> set[str]:
     """Who answers a client that asks the short name again and again, as curl would."""
     replies = client.web("peers", 80, times=TO_SEE_ALL_OF_3)
     assert replies.ok, f"some were not answered: {replies.error_counts()}"
-    return replies.pods
+    return set(replies.pods)
 
 
 def seconds_to_follow(peers) -> tuple[float, float]:
