@@ -119,7 +119,7 @@ def test_names_are_told_by_what_was_said() -> None:
 
     assert [(each["kind"], each["answered_by"], each["times"]) for each in journal.traffic({})] == [
         ("dns", "NOERROR 10.0.0.1 10.0.0.2", 2),
-        ("resolve", "name", 1),
+        ("resolve", "does not resolve", 1),
     ]
     written = "\n".join(journal.dns)
     assert ";; dns A web.lab-1.svc.cluster.local, asked from Pod lab-1/client" in written

@@ -28,6 +28,8 @@ def printable(text: str) -> str:
 
 def one_line(text: str, most: int) -> str:
     """Printable, on one line, and of so many characters at most."""
+    if len(text) <= most and text.isprintable() and "  " not in text:
+        return text.strip()
     # What is far too long is cut before it is looked through.
     line = " ".join(printable(text[: 4 * most]).split())
     shortened = len(line) > most or len(text) > 4 * most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from servicelab.report.safe_text import one_line
-from servicelab.vantage import DnsReply, Replies, Reply, ResolveReply
+from servicelab.vantage import DnsReply, ErrorClass, Replies, Reply, ResolveReply
 from servicelab.vantage.request import bracketed
 
 FIRST_KEPT = 500
@@ -21,6 +22,8 @@ MOST_FLOWS = 200
 _MOST_DNS = 300
 _MOST_RECORDS = 60
 _WHO = 80
+#: What `start_outside` calls its containers.
+_OUTSIDE = re.compile(r".+-outside-[0-9a-f]{6}")
 _TOLD = 300
 
 
@@ -132,7 +135,7 @@ class Journal:
         return [
             {
                 **asdict(flow),
-                "asked_from": flow.asked_from.replace(f"Pod {namespace}/", "Pod "),
+                "asked_from": _place(flow.asked_from, namespace),
                 "to_name": names.get(flow.to.rpartition(":")[0].strip("[]"), ""),
                 "times": times,
             }
@@ -182,6 +185,13 @@ class Journal:
                 self.not_told += 1
 
 
+def _place(asked_from: str, namespace: str) -> str:
+    """A vantage point as people call it."""
+    if _OUTSIDE.fullmatch(asked_from):
+        return "outside"
+    return asked_from.replace(f"Pod {namespace}/", "Pod ")
+
+
 def _asked(reply: Reply, asked_from: str, during: str) -> Asked:
     connect = reply.connect_seconds
     return Asked(
@@ -211,9 +221,13 @@ def _flow(reply: Reply, asked_from: str) -> Flow | None:
     return Flow(request.kind, asked_from, to, pod or _in_short(reply), bool(pod), reply.ok)
 
 
+#: Errors whose name alone says too little.
+_ERRORS = {ErrorClass.NAME: "does not resolve", ErrorClass.PROTOCOL: "another protocol"}
+
+
 def _in_short(reply: Reply) -> str:
     if reply.error:
-        return str(reply.error)
+        return _ERRORS.get(reply.error, str(reply.error))
     if reply.status is not None:
         return f"HTTP {reply.status}"
     if isinstance(reply, DnsReply):

@@ -163,7 +163,8 @@ class EvidenceKeeper:
 
         journal = self._journal
         assert journal is not None
-        yield Piece("what went wrong", ("fault.txt",), partial(_fault, item, test, report))
+        title = "what went wrong" if report.failed else "the test"
+        yield Piece(title, ("fault.txt",), partial(_fault, item, test, report))
         yield Piece("requests", ("requests.txt",), journal.table, keep="last")
         if journal.dns:
             yield Piece("DNS answers", ("dns.txt",), lambda: "\n".join(journal.dns), keep="last")

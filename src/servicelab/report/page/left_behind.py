@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,20 @@ _SHOWN = 40_000
 """Characters of one file that the page shows; the file itself has the rest."""
 _SHOWN_IN_ALL = 1_200_000
 _FOR_MACHINES = ".json"
+#: What a reader looks for first, first; what is one of many stands under a common name.
+_ORDER = (
+    ("fault.txt", ""),
+    ("requests.txt", ""),
+    ("dns.txt", ""),
+    ("*/objects.yaml", ""),
+    ("*/endpointslices.yaml", ""),
+    ("*/events.txt", ""),
+    ("rules/*", "rules of each node"),
+    ("*/logs/*", "Pod logs"),
+    ("system/*", "kube-proxy and CoreDNS"),
+    ("nodes.yaml", ""),
+    ("*", ""),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +39,7 @@ class LeftFile:
     Attributes:
         path: below the folder.
         title: what it holds.
+        group: what it is one of, else its title; "" for what only machines read.
         anchor: of its part of the folder's page.
         size: in words.
         text: what the page shows of it; None for nothing.
@@ -32,6 +48,7 @@ class LeftFile:
 
     path: str
     title: str
+    group: str
     anchor: str
     size: str
     text: str | None = None
@@ -67,16 +84,18 @@ def left_behind(index: Mapping[str, Any], folder: Path | None = None) -> LeftBeh
     """
     files = []
     left = _SHOWN_IN_ALL
-    for entry in _entries(index, "files"):
-        path = str(entry.get("path", ""))
+    for entry in sorted(_entries(index, "files"), key=lambda entry: _rank(_path(entry))):
+        path = _path(entry)
         if not _PATH.fullmatch(path) or ".." in path:
             continue
+        title = one_line(str(entry.get("title", path)), 120)
         text, cut = _shown(folder / path, min(_SHOWN, left)) if folder else (None, False)
         left -= len(text or "")
         files.append(
             LeftFile(
                 path=path,
-                title=one_line(str(entry.get("title", path)), 120),
+                title=title,
+                group="" if path.endswith(_FOR_MACHINES) else _ORDER[_rank(path)][1] or title,
                 anchor=file_name(path.replace("/", "-")),
                 size=_size(entry.get("size", 0)),
                 text=text,
@@ -97,6 +116,15 @@ def left_behind(index: Mapping[str, Any], folder: Path | None = None) -> LeftBeh
         files=tuple(files),
         missing=missing,
     )
+
+
+def _path(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("path", ""))
+
+
+def _rank(path: str) -> int:
+    matching = (n for n, (pattern, _) in enumerate(_ORDER) if fnmatch(path, pattern))
+    return next(matching, len(_ORDER) - 1)
 
 
 def _entries(index: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

@@ -29,6 +29,7 @@ _MOST_ANSWERERS = 8
 #: As many as the style sheet has.
 COLOURS = 6
 
+_FEWEST = 5
 _REST = "others"
 _LONGEST = 120
 
@@ -96,11 +97,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a name server or resolver said.
+    """What a name server or resolver said, or what came of a request or two.
 
     Attributes:
         asked: the question.
-        said: the answer.
+        said: the answer, who answered, or the error.
         asked_from: the vantage points that got it.
         times: how often.
     """
@@ -121,31 +122,39 @@ class _Flow(NamedTuple):
     times: int
 
 
-def pictures(traffic: Iterable[Mapping[str, Any]]) -> list[Picture]:
-    """A picture for each address that was asked, the most asked first."""
-    by_target: dict[tuple[str, str, str], list[_Flow]] = {}
+def pictures(traffic: Iterable[Mapping[str, Any]]) -> tuple[list[Picture], list[Answer]]:
+    """Where a test's packets went.
+
+    Returns:
+        A picture for each address whose requests are worth one, the most asked first; and what was
+        said about names, with what came of the requests that have no picture.
+    """
+    by_address: dict[tuple[str, str, str], list[_Flow]] = {}
+    told: dict[tuple[str, str], list[_Flow]] = {}
     for flow in _read(traffic):
         if flow.kind in ("http", "tcp", "udp"):
-            by_target.setdefault((flow.kind, flow.to, flow.to_name), []).append(flow)
-    drawn = [_picture(flows) for flows in by_target.values()]
-    return sorted(drawn, key=lambda picture: -picture.times)
+            by_address.setdefault((flow.kind, flow.to, flow.to_name), []).append(flow)
+        elif flow.kind in ("dns", "resolve"):
+            told.setdefault((flow.to, flow.answered_by), []).append(flow)
+    drawn = []
+    for (kind, to, name), flows in by_address.items():
+        if _worth_a_picture(flows):
+            drawn.append(_picture(flows))
+        else:
+            asked = f"{kind} {to} ({name})" if name else f"{kind} {to}"
+            told[asked, flows[0].answered_by] = flows
+    drawn.sort(key=lambda picture: -picture.times)
+    return drawn, [_answer(asked, said, flows) for (asked, said), flows in told.items()]
 
 
-def answers(traffic: Iterable[Mapping[str, Any]]) -> list[Answer]:
-    """What was said about names, in the order in which they were first asked for."""
-    found: dict[tuple[str, str], list[_Flow]] = {}
-    for flow in _read(traffic):
-        if flow.kind in ("dns", "resolve"):
-            found.setdefault((flow.to, flow.answered_by), []).append(flow)
-    return [
-        Answer(
-            asked,
-            said,
-            ", ".join(dict.fromkeys(flow.asked_from for flow in flows)),
-            sum(flow.times for flow in flows),
-        )
-        for (asked, said), flows in found.items()
-    ]
+def _answer(asked: str, said: str, flows: Sequence[_Flow]) -> Answer:
+    asked_from = ", ".join(dict.fromkeys(flow.asked_from for flow in flows))
+    return Answer(asked, said, asked_from, sum(flow.times for flow in flows))
+
+
+def _worth_a_picture(flows: Sequence[_Flow]) -> bool:
+    """Several ways, or one that many requests took; else a line says as much."""
+    return len(flows) > 1 or flows[0].times >= _FEWEST
 
 
 def _read(traffic: Iterable[Mapping[str, Any]]) -> Iterator[_Flow]:

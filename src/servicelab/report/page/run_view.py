@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import Any
 
 from servicelab.report.page.left_behind import LeftBehind
-from servicelab.report.page.pictures import Answer, Picture, answers, pictures
+from servicelab.report.page.pictures import Answer, Picture, pictures
+from servicelab.report.page.told import Told, told
 from servicelab.report.safe_text import file_name, one_line, printable, within
 from servicelab.verdict.outcome import Verdict
 
@@ -43,7 +44,7 @@ class Limits:
     files: int
 
 
-FULL = Limits(message=6000, seen=2000, pictures=4, names=8, files=40)
+FULL = Limits(message=6000, seen=2000, pictures=4, names=8, files=16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Outcome:
         differs: how it differs from what is known; "" if it does not.
         known: the known verdict, if it differs or is not simply that it holds.
         seen: what was measured.
-        message: why it is not proved or was skipped.
+        message: why it is not proved or was skipped, in parts; None if there is nothing to say.
         seconds, setup_seconds: how long its tests took, and their fixtures.
         tests: how many.
         refuter: what the refuter expects and why, in a run that refutes.
@@ -85,7 +86,7 @@ class Outcome:
     differs: str
     known: str
     seen: str
-    message: str
+    message: Told | None
     seconds: float
     setup_seconds: float
     tests: int
@@ -226,7 +227,7 @@ def _outcome(
 ) -> Outcome:
     tests = claim.get("tests", [])
     traffic = [flow for test in tests for flow in test.get("traffic") or ()]
-    drawn, said = pictures(traffic), answers(traffic)
+    drawn, said = pictures(traffic if limits.pictures else ())
     left = {
         path: evidence[path]
         for test in tests
@@ -248,7 +249,7 @@ def _outcome(
         differs=differs,
         known=_known(claim.get("known"), verdict, differs),
         seen=one_line(str(claim.get("seen", "")), limits.seen),
-        message=printable(within(message, limits.message)[0]).strip(),
+        message=told(printable(within(message, limits.message)[0])) if message.strip() else None,
         seconds=float(claim.get("seconds", 0)),
         setup_seconds=sum(float(test.get("setup_seconds", 0)) for test in tests),
         tests=len(tests),
@@ -265,8 +266,9 @@ def _outcome(
 
 
 def _sentence(id_: str, outcome: Outcome) -> str:
-    first = outcome.message.partition("\n")[0].removeprefix(f"{id_} not proved ({outcome.mode}): ")
-    return outcome.differs or first or outcome.verdict
+    first = outcome.message.head.partition("\n")[0] if outcome.message else ""
+    words = first.removeprefix(f"{id_} not proved ({outcome.mode}): ")
+    return outcome.differs or words or outcome.verdict
 
 
 def _known(known: Mapping[str, Any] | None, verdict: str, differs: str) -> str:
@@ -284,8 +286,11 @@ def _links(path: str, left: LeftBehind, limits: Limits) -> list[Link]:
     everything = Link("everything on one page", f"{path}/index.html")
     if not limits.files:
         return [everything]
-    files = [Link(each.title, f"{path}/index.html#{each.anchor}") for each in left.files]
-    return [everything, *files[: limits.files]]
+    firsts: dict[str, Link] = {}
+    for each in left.files:
+        if each.group:
+            firsts.setdefault(each.group, Link(each.group, f"{path}/index.html#{each.anchor}"))
+    return [everything, *list(firsts.values())[: limits.files]]
 
 
 def _headline(labs: Sequence[LabView], infrastructure: Sequence[str], refuting: bool) -> str:
