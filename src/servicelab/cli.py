@@ -11,6 +11,7 @@ import typer
 
 from servicelab.errors import ServicelabError, UsageError
 from servicelab.interrupts import terminate_like_ctrl_c
+from servicelab.vm_commands import vm_app
 
 app = typer.Typer(
     help="Proves on real kind clusters what tutorials claim about Kubernetes Services.",
@@ -24,6 +25,7 @@ app.add_typer(engine_app, name="engine")
 app.add_typer(images_app, name="images")
 manifest_app = typer.Typer(help="Manifests, and the images that they name.", no_args_is_help=True)
 app.add_typer(manifest_app, name="manifest")
+app.add_typer(vm_app, name="vm")
 
 DEFAULT_CLUSTER = "servicelab"
 
@@ -56,18 +58,14 @@ def up(
     kind_config: Annotated[Path | None, typer.Option(help="A kind configuration.")] = None,
 ) -> None:
     """Make a cluster, or find the one that is there, and keep it until `servicelab down`."""
-    from servicelab.cluster import PROXY_MODES, Cluster, cluster_lock
+    from servicelab.cluster import Cluster, as_mode, cluster_lock
     from servicelab.content import default_kind_config
     from servicelab.progress import Progress
 
-    modes = {mode: mode for mode in PROXY_MODES}
-    if proxy_mode not in modes:
-        raise UsageError(
-            f"unknown proxy mode {proxy_mode!r}", remedy=f"use one of {', '.join(modes)}"
-        )
+    wanted = as_mode(proxy_mode)
     cluster = Cluster(
         name,
-        mode=modes[proxy_mode],
+        mode=wanted,
         images=images,
         keep=True,
         made_by="up",
@@ -75,9 +73,41 @@ def up(
     )
     with cluster_lock(name):
         cluster.create(kind_config or default_kind_config())
-        cluster.switch_mode(modes[proxy_mode])
+        cluster.switch_mode(wanted)
         cluster.release()
     print(f"export KUBECONFIG={cluster.kubeconfig_path}")
+
+
+@app.command()
+def mode(
+    proxy_mode: Annotated[str, typer.Argument(metavar="MODE", help="iptables, nftables or ipvs.")],
+    name: Name = DEFAULT_CLUSTER,
+    scheduler: Annotated[str | None, typer.Option(help="ipvs' scheduler, such as wlc.")] = None,
+    strict_arp: Annotated[bool | None, typer.Option(help="ipvs' strictARP.")] = None,
+) -> None:
+    """Switch a kept cluster's proxy mode in place, prove it, and say what the old one left."""
+    from servicelab.cluster import Cluster, as_mode, cluster_lock, read_lease
+    from servicelab.content import default_kind_config
+    from servicelab.progress import Progress
+
+    wanted = as_mode(proxy_mode)
+    if read_lease(name) is None:
+        raise UsageError(
+            f"there is no cluster {name!r}", remedy=f"`servicelab up --proxy-mode {wanted}`"
+        )
+    cluster = Cluster(name, keep=True, made_by="up", progress=Progress())
+    with cluster_lock(name):
+        cluster.create(default_kind_config())
+        try:
+            switched = cluster.switch_mode(wanted, scheduler=scheduler, strict_arp=strict_arp)
+        finally:
+            cluster.release()
+    if switched is None:
+        print(f"{name} is in {wanted} mode already")
+        return
+    print(f"{name} is in {wanted} mode, proved on every node in {switched.seconds:.1f} s")
+    for node, left in switched.left_behind.items():
+        print(f"kube-proxy left on {node}, cleaned since: {'; '.join(left)}")
 
 
 @app.command()
@@ -206,7 +236,7 @@ def explain(
     try:
         walk = explain_service(access, namespace, called, place)
     finally:
-        access.close()
+        access.cluster.close()
     if as_json:
         print(json.dumps(walk.to_json(), indent=1))
     else:

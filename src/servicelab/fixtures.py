@@ -129,7 +129,12 @@ def proxy_mode(request: pytest.FixtureRequest, kind_cluster: Cluster) -> str:
     mode: ProxyMode = request.param
     if kind_cluster.ours and (reason := missing_in_kernel(mode)):
         pytest.skip(reason)
-    kind_cluster.switch_mode(mode)
+    from servicelab.cluster.proxy_mode import ModeRefused
+
+    try:
+        kind_cluster.switch_mode(mode)
+    except ModeRefused as error:
+        pytest.skip(str(error))
     return mode
 
 

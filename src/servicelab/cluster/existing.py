@@ -270,9 +270,11 @@ class ExistingCluster(Cluster):
         """Its nodes pull their images."""
         self._not_asked("loading an image into its nodes")
 
-    def switch_mode(self, mode: ProxyMode) -> None:
+    def switch_mode(
+        self, mode: ProxyMode, *, scheduler: str | None = None, strict_arp: bool | None = None
+    ) -> None:
         """Nothing if the mode is in force; else it is not asked."""
-        if mode != self.mode:
+        if mode != self.mode or scheduler is not None or strict_arp is not None:
             self._not_asked(f"{mode} mode, since it runs in {self.mode} mode and is not switched")
 
     def check_may_disrupt(self) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
     from kubernetes.dynamic import DynamicClient
 
+    from servicelab.cluster.proxy_mode import Switched
     from servicelab.vantage import NodeVantage, OutsideVantage
 
 
@@ -413,28 +414,47 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         stdin = ["-i"] if input is not None else []
         return self.engine.docker("exec", *stdin, node, *argv, input=input)
 
-    def switch_mode(self, mode: ProxyMode) -> None:
-        """Switch kube-proxy's mode in place, proved on every node; nothing if it is in force.
+    def switch_mode(
+        self, mode: ProxyMode, *, scheduler: str | None = None, strict_arp: bool | None = None
+    ) -> Switched | None:
+        """Switch kube-proxy's mode in place, proved on every node.
+
+        Args:
+            mode: the mode to enter; with the one in force and no settings nothing is done.
+            scheduler: ipvs' scheduler; None leaves what is configured.
+            strict_arp: ipvs' strictARP; None leaves what is configured.
+
+        Returns:
+            What came of it; None if there was nothing to do.
 
         Raises:
+            ModeRefused: kube-proxy can't run in it here; the mode before is in force again.
             InfrastructureError: kube-proxy did not come up in the mode on some node.
         """
-        from servicelab.cluster.proxy_mode import switch
+        from servicelab.cluster.proxy_mode import ModeRefused, prove_mode, switch
 
         with leases.cluster_lock(self.name):
             lease = self.lease
             if lease and lease.mode:
                 # Another process that shares the cluster may have switched it meanwhile.
                 self.mode = as_mode(lease.mode)
-            if mode == self.mode:
-                return
+            if mode == self.mode and scheduler is None and strict_arp is None:
+                return None
             if lease:
                 lease.with_(mode="")  # until it is proved, nobody knows
-            with self.progress.step(f"switching {self.name} from {self.mode} to {mode}"):
-                switch(self, mode)
+            try:
+                with self.progress.step(f"switching {self.name} from {self.mode} to {mode}"):
+                    switched = switch(self, mode, scheduler=scheduler, strict_arp=strict_arp)
+            except ModeRefused:
+                with self.progress.step(f"putting {self.name} back into {self.mode}"):
+                    prove_mode(self, self.mode)
+                if lease:
+                    lease.with_(mode=self.mode)
+                raise
             self.mode = mode
             if lease:
                 lease.with_(mode=mode)
+            return switched
 
     def check_may_disrupt(self) -> None:
         """See that something may be taken away from the whole cluster for a while: it is ours."""
