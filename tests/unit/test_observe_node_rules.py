@@ -67,9 +67,9 @@ def test_rules_that_stay_unreadable_are_an_error() -> None:
 
 
 def test_another_mode_is_refused_before_the_node_is_asked() -> None:
-    """IPVS has no such rules."""
+    """There is no such mode any more."""
     cluster = Nodes()
 
-    with pytest.raises(UsageError, match="ipvs"):
-        read(cluster, "ipvs")
+    with pytest.raises(UsageError, match="userspace"):
+        read(cluster, "userspace")
     assert cluster.asked == []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from servicelab.errors import UsageError
 from servicelab.observe.iptables import parse_iptables
+from servicelab.observe.ipvs import read_ipvs
 from servicelab.observe.model import ServiceRule
 from servicelab.observe.nftables import parse_nftables
 from servicelab.observe.unreadable import RulesUnreadable
@@ -13,9 +15,22 @@ from servicelab.observe.unreadable import RulesUnreadable
 if TYPE_CHECKING:
     from servicelab.cluster import Cluster
 
-_READERS = {
-    "iptables": (("iptables-save",), parse_iptables),
-    "nftables": (("nft", "-j", "list", "table", "ip", "kube-proxy"), parse_nftables),
+Rules = tuple[ServiceRule, ...]
+
+
+def _read_iptables(cluster: Cluster, node_name: str) -> Rules:
+    return parse_iptables(cluster.docker_exec(node_name, "iptables-save"))
+
+
+def _read_nftables(cluster: Cluster, node_name: str) -> Rules:
+    argv = ("nft", "-j", "list", "table", "ip", "kube-proxy")
+    return parse_nftables(cluster.docker_exec(node_name, *argv))
+
+
+_READERS: dict[str, Callable[[Cluster, str], Rules]] = {
+    "iptables": _read_iptables,
+    "nftables": _read_nftables,
+    "ipvs": read_ipvs,
 }
 # kube-proxy writes iptables' tables one after the other, within milliseconds: a reading that
 # falls in between isn't whole, the next one is.
@@ -28,7 +43,7 @@ def node_rules(cluster: Cluster, node_name: str, mode: str) -> tuple[ServiceRule
     Args:
         cluster: the cluster.
         node_name: the node, as Kubernetes calls it.
-        mode: kube-proxy's mode, "iptables" or "nftables".
+        mode: kube-proxy's mode.
 
     Raises:
         UsageError: another mode.
@@ -40,10 +55,9 @@ def node_rules(cluster: Cluster, node_name: str, mode: str) -> tuple[ServiceRule
             f"the rules of {mode} mode can't be read",
             remedy=f"use one of {', '.join(_READERS)}",
         )
-    argv, parse = _READERS[mode]
     for _ in range(_READINGS - 1):
         try:
-            return parse(cluster.docker_exec(node_name, *argv))
+            return _READERS[mode](cluster, node_name)
         except RulesUnreadable:
             continue
-    return parse(cluster.docker_exec(node_name, *argv))
+    return _READERS[mode](cluster, node_name)

@@ -22,6 +22,7 @@ class RulesUnreadable(InfrastructureError):
             shown = shown[: _SHOWN - 1] + "…"
         super().__init__(
             f"{where}: {what}" + (f": {shown}" if shown else ""),
-            remedy="see the node's whole rules with iptables-save or nft list table ip kube-proxy",
+            remedy="see the node's whole rules: iptables-save, nft list table ip kube-proxy, "
+            "or cat /proc/net/ip_vs",
         )
         self.where = where

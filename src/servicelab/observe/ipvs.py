@@ -1,0 +1,133 @@
+"""kube-proxy's rules in its IPVS mode: the kernel's table, with the names that the API knows.
+
+The forms are those of Kubernetes v1.37.0, pkg/proxy/ipvs/proxier.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from servicelab.observe.ipvs_table import VirtualServer, parse_addresses, parse_table
+from servicelab.observe.model import Backend, ServiceRule
+from servicelab.observe.port_rules import PortName, in_one_model
+from servicelab.observe.service_addresses import Owner, ServiceAddresses, service_addresses
+from servicelab.observe.unreadable import RulesUnreadable
+
+if TYPE_CHECKING:
+    from servicelab.cluster import Cluster
+
+TABLE = ("cat", "/proc/net/ip_vs")
+DUMMY = ("ip", "-json", "address", "show", "dev", "kube-ipvs0")
+#: Ticks a second that a Linux kernel may have (CONFIG_HZ).
+TICK_RATES = (100, 250, 300, 1000)
+#: Of an address that no Service of the API has.
+NOBODY = Owner(PortName("", "", ""), "cluster")
+
+
+def read_ipvs(cluster: Cluster, node_name: str) -> tuple[ServiceRule, ...]:
+    """What a node's kernel does with packets to Services, in IPVS mode.
+
+    Raises:
+        RulesUnreadable: the node's table is not as kube-proxy writes it.
+        InfrastructureError: the node can't be asked.
+    """
+    known = service_addresses(cluster.client)
+    return parse_ipvs(
+        cluster.docker_exec(node_name, *TABLE), cluster.docker_exec(node_name, *DUMMY), known
+    )
+
+
+def parse_ipvs(table: str, dummy: str, known: ServiceAddresses) -> tuple[ServiceRule, ...]:
+    """Read a node's IPVS rules.
+
+    What the table has for an address that no Service has is given too, without a name.
+
+    Args:
+        table: /proc/net/ip_vs.
+        dummy: the output of `ip -json address show dev kube-ipvs0`.
+        known: whose addresses are whose.
+
+    Raises:
+        RulesUnreadable: a text is cut or garbled, an address is not on kube-ipvs0, or the addresses
+            of the node do not agree on a node port.
+    """
+    servers = parse_table(table)
+    held = parse_addresses(dummy)
+    owners = [_owner(server, held, known) for server in servers]
+    rate = tick_rate(servers, owners)
+    rules: dict[tuple[str, str, int], ServiceRule] = {}
+    for server, owner in zip(servers, owners, strict=True):
+        rule = _rule(server, owner, rate)
+        if owner.kind != "node" and server.ip not in held:
+            raise RulesUnreadable(
+                f"/proc/net/ip_vs, {server.ip} port {server.port}/{server.protocol}",
+                "kube-ipvs0 lacks the address, so nothing for it gets here",
+            )
+        key = (rule.protocol, rule.ip, rule.port)
+        if rules.setdefault(key, rule) != rule:
+            raise RulesUnreadable(
+                f"/proc/net/ip_vs, node port {rule.port}/{rule.protocol}",
+                f"its backends at {server.ip} are not those at the node's other addresses",
+            )
+    return in_one_model(rules.values(), ())
+
+
+def tick_rate(servers: Sequence[VirtualServer], owners: Sequence[Owner]) -> int:
+    """How many of the kernel's ticks make a second, from what the Services ask for.
+
+    The kernel shows persistence in ticks and hides their length.
+
+    Raises:
+        RulesUnreadable: no rate makes one of the persistent servers what its Service asks for.
+    """
+    asked = [
+        (server.persistent, owner.affinity_seconds)
+        for server, owner in zip(servers, owners, strict=True)
+        if server.persistent is not None and owner.affinity_seconds
+    ]
+    fits = {rate: sum(ticks == seconds * rate for ticks, seconds in asked) for rate in TICK_RATES}
+    best = max(TICK_RATES, key=lambda rate: fits[rate])
+    if asked and not fits[best]:
+        raise RulesUnreadable(
+            "/proc/net/ip_vs",
+            "no persistence is what a Service asks for, so its unit can't be told",
+            ", ".join(str(ticks) for ticks, _ in asked),
+        )
+    return best
+
+
+def _owner(server: VirtualServer, held: frozenset[str], known: ServiceAddresses) -> Owner:
+    if owner := known.addresses.get((server.protocol, server.ip, server.port)):
+        return owner
+    if server.ip not in held:
+        return known.node_ports.get((server.protocol, server.port), replace(NOBODY, kind="node"))
+    return NOBODY
+
+
+def _rule(server: VirtualServer, owner: Owner, rate: int) -> ServiceRule:
+    # Weight 0 is how kube-proxy lets a terminating Pod finish its connections.
+    weights: Mapping[tuple[str, int], int] = {
+        (real.ip, real.port): real.weight for real in server.reals if real.weight
+    }
+    total = sum(weights.values())
+    backends = tuple(
+        sorted(Backend(ip, port, weight / total) for (ip, port), weight in weights.items())
+    )
+    seconds = None if server.persistent is None else server.persistent // rate
+    return ServiceRule(
+        owner.name.namespace,
+        owner.name.service,
+        owner.name.port_name,
+        server.protocol,
+        "" if owner.kind == "node" else server.ip,
+        server.port,
+        owner.kind,
+        backends,
+        server.scheduler if len(backends) > 1 else "",
+        seconds,
+        "" if seconds is None else "persistent",
+        # Without a real server, IPVS answers with an ICMP error.
+        rejects=not backends,
+    )
