@@ -50,6 +50,28 @@ def test_what_is_saved_is_loaded_whole(saved: Path, part: Part) -> None:
     assert (part.path / "link").readlink() == Path("/absolute/target")
 
 
+def test_a_guest_kernel_travels_if_it_is_there(
+    part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one, the file is whole as well."""
+    kernel = Part("guest-kernel", "bundle/guest-kernel-0123456789ab")
+    monkeypatch.setattr(portable, "optional_parts", lambda: [kernel])
+    without, with_it = tmp_path / "without.tar", tmp_path / "with.tar"
+    save(without, Progress(quiet=True))
+    kernel.path.mkdir()
+    (kernel.path / "linux").write_bytes(b"kernel")
+    save(with_it, Progress(quiet=True))
+
+    found = {}
+    for file in (without, with_it):
+        monkeypatch.setenv("SERVICELAB_CACHE", str(tmp_path / file.stem))
+        load(file, Progress(quiet=True))
+        assert (part.path / "program").read_bytes() == CONTENT
+        found[file.stem] = (kernel.path / "linux").exists()
+
+    assert found == {"without": False, "with": True}
+
+
 def test_a_damaged_file_loads_nothing(saved: Path, part: Part) -> None:
     """One changed byte is found by the sums, and the cache stays as it was."""
     data = bytearray(saved.read_bytes())

@@ -56,18 +56,31 @@ def ensure_imported(engine: Engine, steps: Catalogue, progress: Progress) -> Non
         node, probe = node_tag(steps), probe_tag(steps)
         if not in_engine(engine, probe):
             with progress.step("putting the probe image into the engine"):
-                archive = steps.probe.folder / "probe.tar"
-                engine.docker("load", "--quiet", "--input", str(archive), timeout=IMPORT_TIMEOUT_S)
-                if not in_engine(engine, probe):
-                    raise InfrastructureError(
-                        f"the engine loaded {archive}, but has no image {probe}",
-                        remedy=f"delete {steps.probe.folder} and run the same command again",
-                    )
+                _load(engine, steps.probe.folder / "probe.tar", probe)
         if not in_engine(engine, node):
             with progress.step("putting the node image into the engine"):
                 _import(engine, steps.node.folder / "node.tar", node)
         if engine.kind == "private":
             _remove_older(engine, node, probe)
+
+
+def put_into(engine: Engine, steps: Catalogue) -> None:
+    """Put both images of these steps, which are built, into an engine that has nothing.
+
+    Raises:
+        InfrastructureError: the engine refuses one.
+    """
+    _load(engine, steps.probe.folder / "probe.tar", probe_tag(steps))
+    _import(engine, steps.node.folder / "node.tar", node_tag(steps))
+
+
+def _load(engine: Engine, archive: Path, tag: str) -> None:
+    engine.docker("load", "--quiet", "--input", str(archive), timeout=IMPORT_TIMEOUT_S)
+    if not in_engine(engine, tag):
+        raise InfrastructureError(
+            f"the engine loaded {archive}, but has no image {tag}",
+            remedy=f"delete {archive.parent} and run the same command again",
+        )
 
 
 def _import(engine: Engine, tar: Path, tag: str) -> None:

@@ -48,7 +48,7 @@ def list_images() -> list[ImageEntry]:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the files in a folder, each counted once."""
+    """Bytes that the files in a folder take, each counted once; the holes of a disk image none."""
     found = (path.lstat() for path in folder.rglob("*"))
-    files = {(stat.st_dev, stat.st_ino): stat.st_size for stat in found}
+    files = {(stat.st_dev, stat.st_ino): stat.st_blocks * 512 for stat in found}
     return sum(files.values())

@@ -20,6 +20,7 @@ from servicelab.bundle.builder import PARTIAL, discard, ensure_built, locked, sw
 from servicelab.bundle.catalogue import catalogue
 from servicelab.bundle.compress import Compressed
 from servicelab.bundle.extras import extra_steps
+from servicelab.bundle.guestkernel import guest_kernel_step
 from servicelab.bundle.steps import Step, bundle_root
 from servicelab.cache import cache_root
 from servicelab.engine.packages import ensure_programs, programs_folder
@@ -58,7 +59,17 @@ def parts() -> list[Part]:
     """What a machine needs that has neither network nor Go: programs, images and the engine."""
     folders = [(step.name, step.folder) for step in _steps()]
     folders.append(("engine", programs_folder()))
-    return [Part(name, str(folder.relative_to(cache_root()))) for name, folder in folders]
+    return [_part(name, folder) for name, folder in folders]
+
+
+def optional_parts() -> list[Part]:
+    """What travels only if it is there: most machines need no guest."""
+    kernel = guest_kernel_step()
+    return [_part(kernel.name, kernel.folder)]
+
+
+def _part(name: str, folder: Path) -> Part:
+    return Part(name, str(folder.relative_to(cache_root())))
 
 
 def _steps() -> tuple[Step, ...]:
@@ -84,14 +95,15 @@ def save(file: Path, progress: Progress) -> None:
     try:
         with locked(progress), tempfolder() as scratch:
             sums: dict[str, str] = {}
-            for part in parts():
+            packed_parts = [*parts(), *(part for part in optional_parts() if part.path.is_dir())]
+            for part in packed_parts:
                 with progress.step(f"pack {part.name}") as step:
                     packed = scratch / part.member
                     sums[part.member] = _pack(part, packed)
                     step.note(f"{packed.stat().st_size / 1e6:.0f} MB")
             with progress.step(f"write {file}"), tarfile.open(partial, "w") as archive:
                 _add_manifest(archive, sums)
-                for part in parts():
+                for part in packed_parts:
                     archive.add(scratch / part.member, part.member)
                     (scratch / part.member).unlink()
         partial.replace(file)
@@ -124,11 +136,12 @@ def load(file: Path, progress: Progress) -> None:
             sums = _read_manifest(file, archive)
             with locked(progress):
                 sweep()
+                there = [*parts(), *(part for part in optional_parts() if part.member in sums)]
                 with tempfolder() as scratch:
-                    for part in parts():
+                    for part in there:
                         with progress.step(f"load {part.name}"):
                             _unpack(file, archive, part, sums[part.member], scratch / part.member)
-                    for part in parts():
+                    for part in there:
                         _put(scratch / part.member, part.path)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise _damaged(file, str(error)) from error
