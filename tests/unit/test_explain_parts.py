@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from servicelab.errors import InfrastructureError, UsageError
 from servicelab.explain import NONE, Layer, State, Walk, Word
 from servicelab.explain.answers import Asked, Place, Question, Socket, answers, places_in_words
+from servicelab.explain.api_proxy import failure
 from servicelab.explain.choosing import any_cluster, our_cluster, place_named, service_named
 from servicelab.explain.network_policy import admits, selects
 from servicelab.explain.objects import ServicePort
@@ -167,6 +169,26 @@ def test_label_expressions(operator: str, values: list[str], matched: bool) -> N
     expression = {"key": "app", "operator": operator, "values": values}
 
     assert selects({"matchExpressions": [expression]}, {"app": "web"}) is matched
+
+
+@pytest.mark.parametrize(
+    ("message", "met"),
+    [
+        ("error trying to reach service: dial tcp 10.244.0.1:80: connect: connection refused",
+         "refused"),
+        ("error trying to reach service: dial tcp 10.244.0.1:80: i/o timeout", "timeout"),
+        ("error trying to reach service: EOF", ""),
+        ('pods "web-1" is forbidden', None),
+    ],
+)  # fmt: skip
+def test_what_the_api_server_met_at_a_pod(message: str, met: str | None) -> None:
+    """A refusal of its own says nothing of the Pod."""
+    assert failure(json.dumps({"kind": "Status", "message": message})) == met
+
+
+def test_a_page_of_the_pods_is_an_answer() -> None:
+    """Whatever it says."""
+    assert failure("404 page not found") == failure('{"kind": "Page"}') == ""
 
 
 def test_words() -> None:

@@ -233,6 +233,23 @@ def label_left_out(w: World) -> None:
     w.spec["selector"] = {"app": "web", "tier": "front"}
 
 
+@case("labels", "1 Pod has app=other (web), the selector asks app=web")
+def the_pod_called_so_has_another_label(w: World) -> None:
+    w.pods = [pod(1, app="other")]
+    w.pods[0]["metadata"] |= {"name": "web", "ownerReferences": []}
+
+
+@case("readiness", "web-1 has run to its end (Succeeded), and no other matches")
+def the_pod_is_over(w: World) -> None:
+    w.pods = [unready(pod(1), phase="Succeeded")]
+
+
+@case("readiness", "web-1 is being deleted, and no other matches")
+def the_pod_is_going(w: World) -> None:
+    w.pods = [unready(pod(1))]
+    w.pods[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+
 @case("readiness", "Readiness probe failed: HTTP probe failed with statuscode: 404")
 def probe_fails(w: World) -> None:
     w.pods = [unready(each) for each in w.pods]

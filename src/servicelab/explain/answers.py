@@ -11,7 +11,7 @@ from typing import Literal
 from servicelab.vantage import DnsReply, Reply
 from servicelab.vantage.reply import ErrorClass
 
-PlaceKind = Literal["node", "pod", "outside"]
+PlaceKind = Literal["node", "pod", "outside", "api"]
 Goal = Literal["backend", "cluster", "node", "external", "loadbalancer"]
 
 
@@ -21,7 +21,7 @@ class Place:
 
     Attributes:
         name: as messages call it.
-        kind: a node, a Pod, or a host outside the cluster.
+        kind: a node, a Pod, a host outside the cluster, or the API server.
         node: the node that it is, or runs on; "" outside.
         ip: its address; "" if it is not known.
     """
@@ -32,7 +32,8 @@ class Place:
     ip: str = ""
 
     def __str__(self) -> str:
-        return {"node": f"node {self.name}", "pod": "a Pod", "outside": "outside"}[self.kind]
+        words = {"pod": "a Pod", "outside": "outside", "api": "the API server"}
+        return words.get(self.kind, f"node {self.name}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from servicelab.explain.answers import (
     Socket,
     answers,
 )
+from servicelab.explain.api_proxy import ask_by_api_server
 from servicelab.explain.backends import BackendState, backends_of, pod_of
 from servicelab.explain.objects import name_of
 from servicelab.explain.places import Asker, Places
@@ -58,6 +59,9 @@ def ask(
         names=tuple(name for names, _ in first.values() for name in names),
         backends=tuple(answer for _, found in first.values() for answer in found),
     )
+    if not askers:
+        questions = backend_questions(s)
+        asked = replace(asked, backends=tuple(ask_by_api_server(access, s, questions, timeout)))
     asked = replace(asked, sockets=_sockets(access, s, asked))
     asked = replace(asked, backends=(*asked.backends, *_beyond_the_name(s, places, asked, timeout)))
     second = _everywhere(
@@ -151,7 +155,7 @@ def _summed(place: Place, questions: Iterable[Question], replies: Sequence[Reply
 def _sockets(access: Access, s: Snapshot, asked: Asked) -> Mapping[str, tuple[Socket, ...]]:
     """What those Pods listen on whose answer leaves it open."""
     cluster = access.cluster
-    if cluster is None:
+    if not cluster.ours:
         return {}
     pods = {
         name_of(pod): pod

@@ -66,7 +66,7 @@ def our_cluster(name: str) -> Access:
             remedy="`servicelab up` starts it",
         )
     cluster = Cluster(name, mode=mode)
-    return Access(cluster.client, cluster)
+    return Access(cluster)
 
 
 def any_cluster(context: str | None, kubeconfig: Path | None) -> Access:
@@ -80,5 +80,16 @@ def any_cluster(context: str | None, kubeconfig: Path | None) -> Access:
         UsageError: there is no such file or context.
     """
     from servicelab.cluster.context import client_of_context
+    from servicelab.cluster.existing import ExistingCluster
 
-    return Access(client_of_context(context, kubeconfig))
+    client_of_context(context, kubeconfig)  # refuses what can't be used
+    return Access(ExistingCluster(context or _current(kubeconfig), kubeconfig))
+
+
+def _current(kubeconfig: Path | None) -> str:
+    from kubernetes import config
+
+    _, current = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
+        str(kubeconfig) if kubeconfig else None
+    )
+    return str(current["name"])

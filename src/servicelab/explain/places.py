@@ -16,7 +16,7 @@ from servicelab.explain.reading import Access
 from servicelab.explain.snapshot import Snapshot
 from servicelab.lab.pods import pods_in_words
 from servicelab.lab.watching import watch_until
-from servicelab.vantage.nodes import SYSTEM_NAMESPACE, node_vantages
+from servicelab.vantage.nodes import SYSTEM_NAMESPACE
 from servicelab.vantage.pods import PodVantage, client_pod_manifest
 from servicelab.verdict import deadlines
 
@@ -89,21 +89,18 @@ def open_places(
     Raises:
         InfrastructureError: a Pod or a host outside does not start.
     """
-    if not s.probes and access.cluster is None:
+    if not s.probes:
         yield Places(why_not=NO_PROBES, outside_why_not=NO_PROBES if faces_outside(s) else "")
         return
     with ExitStack() as stack:
         nodes = _nodes(access)
-        if access.cluster is None:
-            for each in nodes:  # ours are closed with their cluster
-                stack.callback(each.vantage.close)
         wanted = {from_} if from_ else _wanted(s)
         chosen: list[Asker] = list(nodes) if "node" in wanted else []
         if "pod" in wanted and not light:
             chosen.append(stack.enter_context(_pod(access)))
         outside_why_not = ""
         if "outside" in wanted:
-            if light or access.cluster is None:
+            if light or not access.cluster.ours:
                 outside_why_not = "no host outside was at hand to ask from"
             else:
                 chosen.append(stack.enter_context(_outside(access)))
@@ -127,11 +124,10 @@ def _wanted(s: Snapshot) -> set[From]:
 
 def _nodes(access: Access) -> tuple[Asker, ...]:
     """Every node, whether its probe runs or not: one that can't be asked is told of."""
-    if access.cluster is not None:
-        vantages = access.cluster.node_vantages
-    else:
-        vantages = list(node_vantages(access.client.configuration).values())
-    return tuple(Asker(Place(each.name, "node", each.name, each.ip), each) for each in vantages)
+    return tuple(
+        Asker(Place(each.name, "node", each.name, each.ip), each)
+        for each in access.cluster.node_vantages
+    )
 
 
 @contextmanager
@@ -175,7 +171,6 @@ def _pod(access: Access) -> Iterator[Asker]:
 
 @contextmanager
 def _outside(access: Access) -> Iterator[Asker]:
-    assert access.cluster is not None
     vantage = access.cluster.outside()
     try:
         yield Asker(Place(vantage.name, "outside", "", vantage.ip), vantage)

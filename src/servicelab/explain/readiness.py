@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from servicelab.explain.layer import Layer, Word, broken, holds, not_asked, not_needed
-from servicelab.explain.objects import Json, condition, events_about, is_ready, name_of, node_of
+from servicelab.explain.objects import (
+    Json,
+    condition,
+    events_about,
+    is_over,
+    is_ready,
+    name_of,
+    node_of,
+)
 from servicelab.explain.selection import template_matched
 from servicelab.explain.snapshot import Snapshot
 from servicelab.explain.wording import counted, listed, quoted, verb
@@ -45,6 +53,16 @@ def readiness_layer(s: Snapshot) -> Layer:
 
 def _no_pods(s: Snapshot) -> Layer:
     workload = template_matched(s)
+    if s.past and not workload:
+        pod = s.past[0]
+        phase = (pod.get("status") or {}).get("phase", "")
+        became = f"has run to its end ({phase})" if is_over(pod) else "is being deleted"
+        return broken(
+            Word.READINESS,
+            "no Pods",
+            f"there is no Pod that could be ready: {name_of(pod)} {became}, and no other matches",
+            f"kubectl -n {s.namespace} get pods",
+        )
     if not workload:
         return not_asked(Word.READINESS, "the selector matches no Pod")
     kind, name = workload.split()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from servicelab.errors import InfrastructureError, UsageError
+from servicelab.errors import InfrastructureError, ServicelabError, UsageError
 from servicelab.explain.objects import Json, name_of
 from servicelab.explain.snapshot import MetalLB, Snapshot
 from servicelab.explain.wording import listed
@@ -35,22 +35,15 @@ class Access:
     """How a cluster is reached.
 
     Attributes:
-        client: the API server, by the official client.
-        cluster: the cluster, if it is one of ours: its nodes can be entered. None for any other.
+        cluster: one of ours, whose nodes can be entered, or anybody's.
     """
 
-    client: ApiClient
-    cluster: Cluster | None = None
+    cluster: Cluster
 
     @property
-    def why_no_nodes(self) -> str:
-        """Why the nodes can't be entered; "" if they can."""
-        return "" if self.cluster else "servicelab did not make this cluster's nodes"
-
-    def close(self) -> None:
-        """Hang up."""
-        if self.cluster is not None:
-            self.cluster.close()
+    def client(self) -> ApiClient:
+        """The API server, by the official client."""
+        return self.cluster.client
 
 
 def read_snapshot(access: Access, namespace: str, name: str) -> Snapshot:
@@ -101,7 +94,6 @@ def read_snapshot(access: Access, namespace: str, name: str) -> Snapshot:
         ),
         probes=found.get("probes", ()),
         rules=rules.result(),
-        rules_unread=access.why_no_nodes,
         macs=macs,
         subnets=subnets,
         refused=refused,
@@ -148,8 +140,11 @@ def _others(core: Any, namespace: str, name: str) -> str:
     every = [
         (each["metadata"]["namespace"], name_of(each)) for each in json.loads(answer.data)["items"]
     ]
+    spaces = {space for space, _ in every}
     if elsewhere := [space for space, each in every if each == name]:
         return f"the namespace {listed(elsewhere)} has one of that name"
+    if namespace not in spaces and (close := get_close_matches(namespace, spaces)):
+        return f"did you mean the namespace {close[0]}?"
     here = [each for space, each in every if space == namespace]
     if alike := get_close_matches(name, here):
         return f"there is {namespace}/{alike[0]}"
@@ -250,15 +245,26 @@ def _read_rules(
     access: Access, namespace: str, name: str
 ) -> Mapping[str, tuple[ServiceRule, ...] | str]:
     """A Service's rules on every node; or why a node's can't be read."""
+    from kubernetes.client.exceptions import ApiException
+
+    from servicelab.cluster.existing import ExistingCluster
+
     cluster = access.cluster
-    if cluster is None:
-        return {}
-    nodes = [node.name for node in cluster.nodes]
+    try:
+        nodes = [node.name for node in cluster.nodes]
+    except ApiException as error:
+        return {"": f"the nodes can't be listed: {_reason(error)}"}
+    mode = cluster.mode
+    if isinstance(cluster, ExistingCluster):
+        try:
+            mode = cluster.configured_mode()
+        except ServicelabError as error:
+            return dict.fromkeys(nodes, error.problem)
 
     def of_node(node: str) -> tuple[ServiceRule, ...] | str:
         try:
-            return rules_for(node_rules(cluster, node, cluster.mode), namespace, name)
-        except (InfrastructureError, UsageError) as error:
+            return rules_for(node_rules(cluster, node, mode), namespace, name)
+        except ServicelabError as error:
             return error.problem
 
     with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as reading:
@@ -268,7 +274,7 @@ def _read_rules(
 def _read_network(access: Access) -> tuple[dict[str, str], tuple[str, ...]]:
     """The nodes by their MAC addresses, and the ranges of the network they are on."""
     cluster = access.cluster
-    if cluster is None:
+    if not cluster.ours:
         return {}, ()
     nodes = [node.name for node in cluster.nodes]
     macs: dict[str, str] = {}

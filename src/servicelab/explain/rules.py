@@ -58,8 +58,6 @@ def _rest(s: Snapshot, asked: Asked) -> Layer:
 
 def _read(s: Snapshot) -> str:
     """What reading the rules gave, in words; "" if none were to be had."""
-    if s.rules_unread:
-        return f"the rules themselves were not read: {s.rules_unread}"
     unread = {node: why for node, why in s.rules.items() if isinstance(why, str)}
     if unread:
         node, why = next(iter(unread.items()))

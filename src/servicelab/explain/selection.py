@@ -55,6 +55,8 @@ def selector_layer(s: Snapshot) -> Layer:
         return holds(word, f"{pairs(s.selector)}")
     if workload := template_matched(s):
         return holds(word, f"{pairs(s.selector)}, as in the template of {workload}")
+    if s.past:
+        return holds(word, pairs(s.selector))
     near = near_misses(s)
     if near and blames_labels(s, near[0]):
         return holds(word, pairs(s.selector))
@@ -87,6 +89,8 @@ def labels_layer(s: Snapshot) -> Layer:
         return holds(word, f"{count} {verb(s.selected, 'has', 'have')} them{beside}")
     if workload := template_matched(s):
         return holds(word, f"the Pods of {workload} would have them")
+    if s.past:
+        return holds(word, f"{listed(map(name_of, s.past))} had them")
     near = near_misses(s)
     if near and blames_labels(s, near[0]):
         return broken(
@@ -106,6 +110,8 @@ def near_misses(s: Snapshot) -> list[NearMiss]:
         if matches(s.selector, labels_of(pod)):
             continue
         instead, score = _compared(s.selector, labels_of(pod))
+        if score < _NEAR and _is_called(s, pod):
+            score = _NEAR
         if score >= _NEAR:
             grouped.setdefault(instead, []).append(pod)
             scores[instead] = score
@@ -239,6 +245,13 @@ def _near_miss(selector: Mapping[str, str], instead: tuple[str, ...], pods: list
         frozenset(missed.values()),
         len(selector) - len(missed),
     )
+
+
+def _is_called(s: Snapshot, pod: Json) -> bool:
+    """Whether a Pod, or its workload, is called what the selector asks for."""
+    labels = labels_of(pod)
+    missed = {value for key, value in s.selector.items() if labels.get(key) != value}
+    return bool(missed & _names_around(s, pod))
 
 
 def _names_around(s: Snapshot, pod: Json) -> set[str]:

@@ -67,7 +67,6 @@ class Snapshot:
         metallb: MetalLB's objects; looked at for a LoadBalancer only.
         probes: the Pods that nodes are asked from.
         rules: the Service's rules in each node's kernel; or, in words, why they can't be read.
-        rules_unread: why no node's rules can be read; "" if they can.
         macs: the node that each MAC address of the cluster's network belongs to.
         subnets: the ranges of the cluster's network.
         refused: what could not be read from the API, and why.
@@ -87,7 +86,6 @@ class Snapshot:
     metallb: MetalLB = field(default_factory=MetalLB)
     probes: tuple[Json, ...] = ()
     rules: Mapping[str, tuple[ServiceRule, ...] | str] = field(default_factory=dict)
-    rules_unread: str = ""
     macs: Mapping[str, str] = field(default_factory=dict)
     subnets: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -173,6 +171,15 @@ class Snapshot:
         if not self.selector:
             return ()
         return tuple(pod for pod in self.candidates if matches(self.selector, labels_of(pod)))
+
+    @cached_property
+    def past(self) -> tuple[Json, ...]:
+        """The Pods that the selector matches and that are over, or on their way out."""
+        return tuple(
+            pod
+            for pod in self.pods
+            if pod not in self.candidates and matches(self.selector, labels_of(pod))
+        )
 
     @cached_property
     def members(self) -> tuple[Json, ...]:

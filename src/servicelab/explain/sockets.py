@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from servicelab.errors import InfrastructureError
+from servicelab.errors import ServicelabError
 from servicelab.explain.answers import Socket
 from servicelab.explain.objects import Json, node_of
 
@@ -36,7 +36,7 @@ def read_sockets(cluster: Cluster, pod: Json) -> tuple[Socket, ...] | None:
         files = [f"/proc/{process}/net/{each}" for each in _FILES]
         # tail names each file that it prints.
         return parse_sockets(cluster.docker_exec(node, "tail", "-v", "-n", "+2", *files))
-    except InfrastructureError:
+    except ServicelabError:
         return None
 
 

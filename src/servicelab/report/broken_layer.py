@@ -39,8 +39,7 @@ class _Target:
     def walk(self) -> Walk:
         from servicelab.explain import Access, explain_lightly
 
-        cluster = self.lab.cluster
-        return explain_lightly(Access(cluster.client, cluster), self.lab.namespace, self.name)
+        return explain_lightly(Access(self.lab.cluster), self.lab.namespace, self.name)
 
 
 class BrokenLayer:
