@@ -63,23 +63,23 @@ def test_whether_pods_of_a_deployment_have_a_name(named, verdict):
         assert reply.addresses == [pod.ip], f"{pod.name} of the StatefulSet: {reply.outcome}"
 
     names.lists(service, named.pods, whose="every ready Pod")
-    after_pods = [pod for pod in named.pods if names.ask(f"{pod.name}.{service}").addresses]
-    if len(after_pods) == len(named.pods):
-        verdict.false(f"each has its Pod's: {after_pods[0].name}.{service}")
+    own = [pod.name for pod in named.pods if names.ask(f"{pod.name}.{service}").addresses]
+    if len(own) == len(named.pods):
+        verdict.false(f"each has its own: {own[0]}.{service}")
         return
-    assert not after_pods, f"one Pod of the Deployment has a name, another has not: {after_pods}"
+    assert not own, f"one Pod of the Deployment has a name, another has not: only {own}"
 
     from_address = [names.ask(f"{dashed(pod.ip)}.{service}") for pod in named.pods]
     solos = lab.ready_pods("app=named", 2)
     given = names.lists(f"solo.{lab.service('named').dns_name}", solos, whose="both Pods")
     if all(reply.addresses for reply in (*from_address, given)):
         verdict.holds_but(
-            f"only none after the Pod; each has one after its address "
-            f"({dashed(named.pods[0].ip)}.peers), and hostname with subdomain give the Pods of a "
-            f"Deployment one in common (solo.named is {len(given.addresses)} Pods)"
+            f"none of their own; each has one from its address ({dashed(named.pods[0].ip)}.peers), "
+            "and hostname with subdomain give the Pods of a Deployment one in common "
+            f"(solo.named is {len(given.addresses)} Pods)"
         )
     else:
-        verdict.holds("neither after the Pod nor after its address")
+        verdict.holds("neither of their own nor from their addresses")
 
 
 @claim("HL-08")

@@ -52,7 +52,8 @@ def test_no_node_has_a_rule_for_it(own_peers):
     after = mentions(lab, "peers", "ordinary")
 
     for node, rules in lab.rules("peers").items():
-        assert not rules, f"{node} has a rule for the headless Service: {rules[0]}"
+        found = ", ".join(f"{rule.ip}:{rule.port}" for rule in rules)
+        assert not rules, f"{node} has a rule for the headless Service: {found}"
     for node in after:
         assert not before[node]["ordinary"], f"{node} had rules before there was a Service"
         assert after[node]["ordinary"], f"{node} has no rule for the ordinary Service"

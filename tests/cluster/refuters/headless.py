@@ -107,6 +107,7 @@ _ALL = [
         once(a_stranger),
         expects=f"{NOBODY} is listed too",
         why="A further EndpointSlice of the Service lists an address that no Pod has.",
+        layer="endpointslice",
     ),
     Refuter(
         "HL-03",
@@ -131,6 +132,7 @@ _ALL = [
         frozen("stateful", "app=stateful", 2),
         expects="to be the address of the new web-0, and no other",
         why="The endpoints do not follow the Pods any more.",
+        layer="selector",
     ),
     Refuter(
         "HL-07",
