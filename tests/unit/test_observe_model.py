@@ -150,6 +150,15 @@ def test_both_modes_say_the_same_but_for_addresses_and_memory() -> None:
         assert shape(iptables) == shape(nftables) != []
 
 
+def test_protocols_may_be_numbers() -> None:
+    """nft prints IANA's numbers where it finds no /etc/protocols."""
+    text = (SAMPLES / "nftables-worker.json").read_text()
+    numbers = text.replace('"tcp"', "6").replace('"udp"', "17")
+
+    assert numbers != text
+    assert parse_nftables(numbers) == parse_nftables(text)
+
+
 def test_rules_for_takes_one_service_of_one_namespace() -> None:
     """A Service of the same name elsewhere is another one."""
     mine = ServiceRule("a", "web", "", "TCP", "10.96.0.2", 80, "cluster")

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from servicelab.observe.nftables_table import NftTable
-from servicelab.observe.port_rules import Choice, PortName, address, port_name, port_number
+from servicelab.observe.port_rules import (
+    Choice,
+    PortName,
+    address,
+    port_name,
+    port_number,
+    protocol,
+)
 from servicelab.observe.unreadable import RulesUnreadable
 
 _CHAIN = re.compile(r"[a-z]+-[A-Z2-7]{8}-([^/]+)/([^/]+)/(tcp|udp|sctp)/([^/_]*)(?:__(.+)/(\d+))?")
@@ -59,11 +66,11 @@ class NftChains:
         where = f"nft chain {chain}"
         rules = self._enter(chain, owner, "service-", "local-")
         match rules:
-            case [[protocol, {"dnat": {"addr": str(ip), "port": port}}]]:
-                _check_protocol(protocol, owner, where)
+            case [[spoken, {"dnat": {"addr": str(ip), "port": port}}]]:
+                _check_protocol(spoken, owner, where)
                 return Choice(((address(ip, where), port_number(port, where)),), "random")
-            case [[protocol, {"dnat": {"addr": {"map": {"key": key, "data": data}}}}]]:
-                _check_protocol(protocol, owner, where)
+            case [[spoken, {"dnat": {"addr": {"map": {"key": key, "data": data}}}}]]:
+                _check_protocol(spoken, owner, where)
                 chooser, values = _numbered(key, data, where)
                 endpoints = tuple(_endpoint(value, where) for value in values)
                 _check_distinct(endpoints, where)
@@ -126,9 +133,9 @@ class NftChains:
         match self._enter(chain, owner, "endpoint-"):
             case [
                 [{"set": {"op": "update", "elem": client, "set": str(clients)}}],
-                [protocol, {"dnat": {"addr": str(ip), "port": port}}],
+                [spoken, {"dnat": {"addr": str(ip), "port": port}}],
             ] if client == _FROM:
-                _check_protocol(protocol, owner, where)
+                _check_protocol(spoken, owner, where)
                 self._timeout(clients, chain)
                 endpoint = (address(ip, where), port_number(port, where))
             case rules:
@@ -195,8 +202,12 @@ def _goto(value: object, where: str) -> str:
 
 def _check_protocol(statement: object, owner: ChainName, where: str) -> None:
     left = {"meta": {"key": "l4proto"}}
-    if statement != {"match": {"op": "==", "left": left, "right": owner.protocol}}:
-        raise RulesUnreadable(where, f"not a match of {owner.protocol}", statement)
+    match statement:
+        case {"match": {"op": "==", "left": seen, "right": right, **more}} if (
+            seen == left and not more and protocol(right, where) == owner.protocol
+        ):
+            return
+    raise RulesUnreadable(where, f"not a match of {owner.protocol}", statement)
 
 
 def _check_distinct(endpoints: tuple[tuple[str, int], ...], where: str) -> None:

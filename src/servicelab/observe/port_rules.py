@@ -13,6 +13,8 @@ from servicelab.observe.unreadable import RulesUnreadable
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _NAME = re.compile(rf"({_LABEL})/({_LABEL})(?::({_LABEL}))?")
 _PROTOCOLS = ("tcp", "udp", "sctp")
+# nft prints numbers (IANA's) where it finds no /etc/protocols, as in kube-proxy's own container.
+_NUMBERS = {6: "tcp", 17: "udp", 132: "sctp"}
 _LAST_PORT = 65535
 
 
@@ -97,7 +99,9 @@ def port_number(value: object, where: str) -> int:
 
 
 def protocol(value: object, where: str) -> str:
-    """Read tcp, udp or sctp."""
+    """Read tcp, udp or sctp, or its number."""
+    if isinstance(value, int) and value in _NUMBERS:
+        return _NUMBERS[value]
     if not isinstance(value, str) or value not in _PROTOCOLS:
         raise RulesUnreadable(where, "not a protocol of a Service", value)
     return value
