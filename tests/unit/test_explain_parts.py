@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace as Object
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
 
 from servicelab.errors import InfrastructureError, UsageError
-from servicelab.explain import NONE, Layer, State, Walk, Word
+from servicelab.explain import NONE, Access, Layer, State, Walk, Word
 from servicelab.explain.answers import Asked, Place, Question, Socket, answers, places_in_words
 from servicelab.explain.api_proxy import failure
+from servicelab.explain.asking import ask
 from servicelab.explain.choosing import any_cluster, our_cluster, place_named, service_named
 from servicelab.explain.network_policy import admits, selects
 from servicelab.explain.objects import ServicePort
+from servicelab.explain.places import Asker, Places
 from servicelab.explain.questions import how_often, request, service_questions
 from servicelab.explain.rendering import render
 from servicelab.explain.snapshot import Snapshot
 from servicelab.explain.sockets import parse_sockets
 from servicelab.explain.wording import counted, listed
-from servicelab.vantage import HttpReply, HttpRequest, TcpRequest, UdpReply, UdpRequest
+from servicelab.vantage import (
+    DnsRecord,
+    DnsReply,
+    HttpReply,
+    HttpRequest,
+    TcpRequest,
+    UdpReply,
+    UdpRequest,
+)
 from servicelab.vantage.reply import ErrorClass
 
 NODE = Place("node-1", "node", "node-1", "172.18.0.2")
@@ -257,3 +269,69 @@ def test_an_api_server_that_does_not_answer(tmp_path: Path) -> None:
 
     with pytest.raises(InfrastructureError, match=r"127\.0\.0\.1:9 does not answer"):
         explain(any_cluster(None, kubeconfig), "shop", "web")
+
+
+class FakeVantage:
+    """Answers backends, and the Service as often as a test says."""
+
+    name = "node-1"
+
+    def __init__(self, *, dead: str = "", hears: bool = True) -> None:
+        self.dead = dead
+        self.hears = hears
+        self.calls: list[list[str]] = []
+
+    def ask(self, requests: list[Any], *, workers: int = 1) -> list[Any]:
+        """One reply for each request."""
+        if not self.hears:
+            raise InfrastructureError("no probe runs on node-1")
+        self.calls.append([each.target for each in requests])
+        return [self.reply(each) for each in requests]
+
+    def reply(self, request: Any) -> Any:
+        if request.kind == "dns":
+            record = DnsRecord(request.name, 30, "A", "10.96.0.7")
+            return DnsReply(request=request, rcode="NOERROR", answer=(record,))
+        if request.address == self.dead:
+            return HttpReply(request=request, error=ErrorClass.REFUSED)
+        return HttpReply(request=request, connect_seconds=0.1)
+
+
+def asked_from(vantage: FakeVantage) -> Asked:
+    """Ask the Service of two backends from one node."""
+    s = replace(service(type="ClusterIP"), dns_service={"spec": {"clusterIP": "10.96.0.10"}})
+    asker = Asker(NODE, cast(Any, vantage))
+    access = Access(cast(Any, Object(ours=False)))
+    return ask(access, s, Places((asker,), (asker,)), timeout=1.0)
+
+
+def test_names_and_backends_are_asked_first_then_the_service() -> None:
+    """One call for the name and the backends, then as many as see both."""
+    vantage = FakeVantage()
+
+    found = asked_from(vantage)
+
+    assert vantage.calls[0] == [
+        "dns A web.shop.svc.cluster.local",
+        "GET http://10.244.0.1:80/hostname",
+        "GET http://10.244.0.2:80/hostname",
+    ]
+    assert [len(each) for each in vantage.calls[1:]] == [2, 29]
+    assert [each.answered for each in (*found.backends, *found.service)] == [1, 1, 31]
+    assert found.names[0].addresses == ("10.96.0.7",)
+
+
+def test_a_service_that_nobody_answers_for_is_not_asked_on() -> None:
+    """Two requests show it."""
+    found = asked_from(FakeVantage(dead="10.96.0.7"))
+
+    assert [each.met for each in found.service] == ["2 of 2 refused"]
+
+
+def test_a_place_that_does_not_hear_is_told() -> None:
+    """It is no place any more, and its reason is kept."""
+    found = asked_from(FakeVantage(hears=False))
+
+    assert found.places == ()
+    assert found.unreached == {"node-1": "no probe runs on node-1"}
+    assert found.why_not == "no probe runs on node-1"

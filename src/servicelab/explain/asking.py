@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import TypeVar, cast
 
 from servicelab.errors import InfrastructureError
@@ -13,7 +14,6 @@ from servicelab.explain.answers import (
     ArpSeen,
     Asked,
     NameAnswer,
-    Place,
     Question,
     Socket,
     answers,
@@ -31,6 +31,8 @@ from servicelab.vantage.arp import ArpReply, ArpRequest
 
 #: How many requests a probe has under way at once: a few that hang must not make all wait.
 _WORKERS = 16
+_PILOTS = 2
+"""How often the Service is asked at first; one lost packet is not nobody."""
 _UNCLEAR = (BackendState.REFUSED, BackendState.SILENT, BackendState.NO_ANSWER)
 
 T = TypeVar("T")
@@ -112,12 +114,15 @@ def _first_round(
     names = _name_requests(s) if asker.place.kind != "outside" else []
     questions = backend_questions(s) if asker in places.backends else ()
     requests = [*names, *(request(each, timeout) for each in questions)]
-    replies = list(asker.vantage.ask(requests, workers=_WORKERS))
+    replies = iter(asker.vantage.ask(requests, workers=_WORKERS))
     named = [
         NameAnswer.of(asker.place, asked.name, cast(DnsReply, reply))
         for asked, reply in zip(names, replies, strict=False)
     ]
-    return named, _summed(asker.place, questions, replies[len(names) :])
+    found = [
+        answers(asker.place, each, [reply]) for each, reply in zip(questions, replies, strict=True)
+    ]
+    return named, found
 
 
 def _name_requests(s: Snapshot) -> list[DnsRequest]:
@@ -133,23 +138,40 @@ def _second_round(
 ) -> tuple[list[Answers], list[ArpSeen]]:
     """Each of the Service's addresses, and ARP for those that a load balancer gave."""
     questions = service_questions(s, asked, asker.place, thorough=thorough)
-    requests = [request(each, timeout) for each in questions for _ in range(each.times)]
-    replies = list(asker.vantage.ask(requests, workers=_WORKERS))
+    found = _often(asker, questions, timeout)
     seen = []
     if asker.place.kind == "outside":
         wanted = [ArpRequest(ip) for ip in s.load_balancer_ips if ":" not in ip]
         for asked_for, reply in zip(wanted, asker.vantage.ask(wanted), strict=True):
             seen.append(ArpSeen(asked_for.address, cast(ArpReply, reply).macs))
-    return _summed(asker.place, questions, replies), seen
+    return found, seen
 
 
-def _summed(place: Place, questions: Iterable[Question], replies: Sequence[Reply]) -> list[Answers]:
-    """The replies, question by question."""
-    found, start = [], 0
-    for question in questions:
-        found.append(answers(place, question, replies[start : start + question.times]))
-        start += question.times
-    return found
+def _often(asker: Asker, questions: Sequence[Question], timeout: float) -> list[Answers]:
+    """Ask each question as often as it says, but a few times only where nobody answers.
+
+    There, more of the same would show no more, and take its time-outs.
+    """
+    pilots = [replace(each, times=min(each.times, _PILOTS)) for each in questions]
+    first = _repeated(asker, pilots, timeout)
+    left = [
+        replace(each, times=each.times - pilot.times)
+        if answers(asker.place, pilot, replies).answered
+        else replace(each, times=0)
+        for each, pilot, replies in zip(questions, pilots, first, strict=True)
+    ]
+    rest = _repeated(asker, left, timeout)
+    return [
+        answers(asker.place, replace(each, times=len(some) + len(more)), [*some, *more])
+        for each, some, more in zip(questions, first, rest, strict=True)
+    ]
+
+
+def _repeated(asker: Asker, questions: Sequence[Question], timeout: float) -> list[Sequence[Reply]]:
+    """The replies to each question, as many as it says."""
+    requests = [request(each, timeout) for each in questions for _ in range(each.times)]
+    replies = iter(asker.vantage.ask(requests, workers=_WORKERS))
+    return [list(islice(replies, each.times)) for each in questions]
 
 
 def _sockets(access: Access, s: Snapshot, asked: Asked) -> Mapping[str, tuple[Socket, ...]]:
@@ -181,5 +203,7 @@ def _beyond_the_name(s: Snapshot, places: Places, asked: Asked, timeout: float) 
         if port.protocol == "TCP"
     ]
     asker = places.backends[0]
-    replies = asker.vantage.ask([request(each, timeout) for each in questions], workers=_WORKERS)
-    return _summed(asker.place, questions, list(replies))
+    return [
+        answers(asker.place, each, said)
+        for each, said in zip(questions, _repeated(asker, questions, timeout), strict=True)
+    ]
