@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -170,6 +171,29 @@ def report(
     from servicelab.report.run_folder import RUNS, remake_report
 
     print(remake_report(run, report_dir or RUNS, html))
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="The mode that is left.")],
+    after: Annotated[str, typer.Argument(help="The mode that is entered.")],
+    run: Annotated[str, typer.Option(help="Look at this run only, or latest.")] = "",
+    report_dir: Annotated[
+        Path | None, typer.Option("--report-dir", help="Where the runs' folders are.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what changes between two proxy modes: the claims whose measured verdicts differ."""
+    from servicelab.cluster import as_mode
+    from servicelab.report.compare import compare as compare_modes
+    from servicelab.report.compare import render, to_dict
+    from servicelab.report.run_folder import RUNS
+
+    comparison = compare_modes(as_mode(before), as_mode(after), report_dir or RUNS, run)
+    if as_json:
+        _print_json(to_dict(comparison))
+    else:
+        print(render(comparison, width=shutil.get_terminal_size().columns))
 
 
 @app.command()

@@ -182,6 +182,12 @@ def find_run(name: str, runs: Path) -> RunFolder:
     )
 
 
+def runs_in(runs: Path) -> list[RunFolder]:
+    """The runs that left results, the newest first."""
+    found = sorted(path for path in runs.glob("*") if _NAME.fullmatch(path.name))
+    return [RunFolder(path) for path in reversed(found) if (path / CLAIMS).is_file()]
+
+
 def remake_report(name: str, runs: Path, target: Path | None = None) -> Path:
     """Make a run's page again from its results.
 
