@@ -262,7 +262,7 @@ def test_evidence_is_on_one_page(tmp_path: Path) -> None:
         folder,
         Piece("log of web-1", ("lab-1", "logs", "web-1.txt"), lambda: EVIL),
         Piece(EVIL, (EVIL,), lambda: "x"),
-        Piece("for machines", ("requests.json",), lambda: '{"not": "shown"}'),
+        Piece("for machines", ("requests.jsonl",), lambda: '{"not": "shown"}'),
         Piece("what went wrong", ("fault.txt",), lambda: "the fault"),
         Piece("rules", ("rules", "w.txt"), fails),
     )
@@ -275,7 +275,7 @@ def test_evidence_is_on_one_page(tmp_path: Path) -> None:
     assert "\x1b" not in html
     hrefs = found.values("href")
     assert "lab-1/logs/web-1.txt" in hrefs
-    assert "requests.json" in hrefs
+    assert "requests.jsonl" in hrefs
     for href in hrefs:
         assert re.fullmatch(r"#?[a-z0-9._/-]+", href)
         assert href.startswith("#") or (folder / href).exists() or href == "../../report.html"

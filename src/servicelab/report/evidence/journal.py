@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -161,13 +162,20 @@ class Journal:
             lines.append(f"… the first {FIRST_KEPT} and last {LAST_KEPT} of {self._heard} requests")
         return "\n".join(lines) + "\n"
 
-    def to_json(self) -> dict[str, Any]:
-        """What was kept, for machines."""
-        return {
-            "requests": [asdict(each) for each in self.requests],
-            "heard": self._heard,
-            "left_out": self.left_out,
-        }
+    def to_json_lines(self, most: int) -> str:
+        """What was kept, for machines: an object on each line, the last requests if not all fit.
+
+        Args:
+            most: characters.
+        """
+        lines: deque[str] = deque()
+        for each in reversed(self.requests):
+            line = json.dumps(asdict(each), ensure_ascii=False) + "\n"
+            most -= len(line)
+            if most < 0:
+                break
+            lines.appendleft(line)
+        return "".join(lines)
 
     def _take_down(self, reply: Reply, asked_from: str) -> None:
         self._heard += 1

@@ -7,7 +7,6 @@ puts it together.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -159,6 +158,7 @@ class EvidenceKeeper:
         self, item: pytest.Item, test: ClaimTest, report: pytest.TestReport
     ) -> Iterator[Piece]:
         """What the test itself left."""
+        from servicelab.report.evidence.collection import MOST_CHARACTERS
         from servicelab.report.evidence.sources import Piece
 
         journal = self._journal
@@ -168,8 +168,8 @@ class EvidenceKeeper:
         yield Piece("requests", ("requests.txt",), journal.table, keep="last")
         if journal.dns:
             yield Piece("DNS answers", ("dns.txt",), lambda: "\n".join(journal.dns), keep="last")
-        as_json = json.dumps(journal.to_json(), indent=1, ensure_ascii=False)
-        yield Piece("requests, for machines", ("requests.json",), lambda: as_json)
+        as_json = partial(journal.to_json_lines, MOST_CHARACTERS)
+        yield Piece("requests, for machines", ("requests.jsonl",), as_json)
 
 
 def evidence_keeper(config: pytest.Config, folder: RunFolder) -> EvidenceKeeper:

@@ -15,7 +15,7 @@ _PATH = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*){0,3}")
 _SHOWN = 40_000
 """Characters of one file that the page shows; the file itself has the rest."""
 _SHOWN_IN_ALL = 1_200_000
-_FOR_MACHINES = ".json"
+_FOR_MACHINES = ".jsonl"
 #: What a reader looks for first, first; what is one of many stands under a common name.
 _ORDER = (
     ("fault.txt", ""),
