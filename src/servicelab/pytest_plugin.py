@@ -18,6 +18,7 @@ from servicelab.errors import NotAsked, ServicelabError, UsageError
 
 if TYPE_CHECKING:
     from servicelab.cluster.config import ProxyMode
+    from servicelab.report.recorder import Recorder
     from servicelab.verdict.deadlines import Deadlines
     from servicelab.verdict.measurement import Measurement
 
@@ -114,6 +115,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=True,
         help="skip tests marked disruptive",
     )
+    group.addoption(
+        "--no-vm",
+        dest="guest",
+        action="store_false",
+        default=True,
+        help="skip IPVS where this kernel has no ip_vs, instead of trying it in a guest that has",
+    )
     group.addoption("--refute", metavar="MODULE", help=argparse.SUPPRESS)
     parser.addini("kind_config", "kind configuration of the cluster, from the root folder")
 
@@ -138,6 +146,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from servicelab.verdict.renewal import Renewal
     from servicelab.verdict.selection import Selection
     from servicelab.verdict.turns import turns_of_worker
+    from servicelab.vm.reports import given_run_folder, reporting
 
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
@@ -154,10 +163,13 @@ def pytest_configure(config: pytest.Config) -> None:
     selection = Selection(modes, config.option.run_slow, config.option.run_disruptive)
     target = config.option.claims_json
     folder = RunFolder.new(config.invocation_params.dir / (config.option.report_dir or RUNS))
+    hosts_run = given_run_folder()
+    if hosts_run:
+        folder = RunFolder(hosts_run)
     recorder = Recorder(
         selection,
         claims_json=config.invocation_params.dir / target if target else None,
-        run_folder=folder,
+        run_folder=None if hosts_run else folder,
         refuting=config.option.refute or "",
     )
     config.pluginmanager.register(selection, "servicelab-selection")
@@ -167,6 +179,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Renewal(), "servicelab-renewal")
     if turns := turns_of_worker(config):
         config.pluginmanager.register(turns, "servicelab-turns")
+    if hosts_run:
+        config.pluginmanager.register(reporting(recorder), "servicelab-guest-reports")
+    elif "ipvs" in modes and (column := _guest_column(config, recorder)):
+        config.pluginmanager.register(column, "servicelab-guest-column")
     _register_fixtures(config)
 
 
@@ -212,6 +228,12 @@ def verdict(request: pytest.FixtureRequest) -> Measurement:
 
     measured: Measurement = request.node.stash.setdefault(MEASUREMENT, Measurement())
     return measured
+
+
+def _guest_column(config: pytest.Config, recorder: Recorder) -> object | None:
+    from servicelab.vm.column import column_for
+
+    return column_for(config, recorder.selection.modes, recorder)
 
 
 def chosen_modes(config: pytest.Config) -> tuple[ProxyMode, ...]:

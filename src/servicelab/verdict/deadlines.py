@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from servicelab.errors import UsageError
@@ -328,6 +329,16 @@ def use(deadlines: Deadlines) -> Deadlines:
     global _current
     before, _current = _current, deadlines
     return before
+
+
+@contextmanager
+def multiplied(factor: float) -> Iterator[None]:
+    """Give every wait more time for a while."""
+    before = use(current().changed({}, factor=factor))
+    try:
+        yield
+    finally:
+        use(before)
 
 
 def _names(names: Iterable[str]) -> str:
