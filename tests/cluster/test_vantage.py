@@ -298,3 +298,38 @@ def test_a_pod_that_is_gone_is_an_infrastructure_failure(web: Web, cluster: Clus
 
     with pytest.raises(ChannelBroken, match=f'{web.namespace}/ghost: pods "ghost" not found'):
         ghost.ask([TcpRequest(web.address, 8080)])
+
+
+def test_everybody_pings_everybody(
+    web: Web, nodes: list[NodeVantage], outside: OutsideVantage
+) -> None:
+    """A Pod, without a capability, a node and a host outside are answered by whom they ping."""
+    node = nodes[-1]
+    for place, address in (
+        (web.client, node.ip),
+        (web.client, outside.ip),
+        (node, web.client_ip),
+        (node, outside.ip),
+        (outside, node.ip),
+    ):
+        echo = place.ping(address)
+
+        assert echo.answered_by == address, f"{place.name} pinged {address}: {echo.outcome}"
+
+
+def test_a_host_outside_hears_who_has_an_address(
+    nodes: list[NodeVantage], outside: OutsideVantage
+) -> None:
+    """By ARP each node has its own address, alone; a node's question about another is heard."""
+    macs = {node.name: outside.who_has(node.ip).macs for node in nodes}
+
+    assert all(len(each) == 1 for each in macs.values()), macs
+    assert len(set(macs.values())) == len(nodes), "two nodes have one MAC address"
+    nobody = ipaddress.ip_address(outside.ip) + 100
+    assert outside.who_has(str(nobody), timeout=0.3).error == "timeout"
+    with outside.watch_arp(str(nobody)) as stream:
+        nodes[0].ping(str(nobody), timeout=1.0)
+    asked = [packet for reply in stream.replies for packet in reply.packets]
+    assert asked, "the node's question was not heard"
+    assert {packet.sender_mac for packet in asked} == set(macs[nodes[0].name])
+    assert not any(packet.gratuitous for packet in asked)

@@ -62,6 +62,7 @@ def world_beside(cluster: Cluster, sites: Sites | None = None) -> Iterator[World
         sites: what there is in it; what comes with servicelab by default.
 
     Raises:
+        NotAsked: servicelab did not make the cluster, so nothing can stand beside it.
         InfrastructureError: it does not answer within `world_stands`.
     """
     setting = _Setting(cluster, sites or read_sites())
@@ -77,6 +78,8 @@ class _Setting:
 
     def __init__(self, cluster: Cluster, sites: Sites) -> None:
         self.cluster = cluster
+        # First of all: a cluster that servicelab did not make has none, and says so here.
+        self.engine = cluster.engine
         self.sites = sites
         self.dns = ClusterDns(cluster)
         self._folder = cluster_folder(cluster.name)
@@ -124,7 +127,7 @@ class _Setting:
 
     def _standing(self) -> Containers | None:
         """The world that stands already, and answers."""
-        found = find_containers(self.cluster.engine, self.cluster.name, self.sites)
+        found = find_containers(self.engine, self.cluster.name, self.sites)
         if found is None or self.dns.forwards_to() != found.name_server:
             return None
         self._prove(found)
@@ -134,7 +137,7 @@ class _Setting:
         cluster = self.cluster
         with cluster.progress.step(f"setting up the world beside {cluster.name}"):
             containers = start_containers(
-                cluster.engine,
+                self.engine,
                 cluster.name,
                 self.sites,
                 web_image=cluster.bundle.probe_image,
@@ -149,7 +152,7 @@ class _Setting:
             try:
                 self.dns.put_back()
             finally:
-                remove_containers(self.cluster.engine, self.cluster.name)
+                remove_containers(self.engine, self.cluster.name)
 
     def _prove(self, containers: Containers) -> None:
         """Wait until every site answers, and every CoreDNS names its servers.
