@@ -105,8 +105,7 @@ class ClusterDns:
         def mounted() -> bool:
             if self._cluster.docker_exec(node, "cat", file) == wanted:
                 return True
-            note = {"metadata": {"annotations": {ANNOTATION: uuid.uuid4().hex}}}
-            self._core.patch_namespaced_pod(name, NAMESPACE, note)
+            self._annotate(name, uuid.uuid4().hex)
             return False
 
         eventually(
@@ -117,3 +116,8 @@ class ClusterDns:
             every=0.1,
         )
         self._cluster.docker_exec(node, "pkill", "-USR1", "-x", "coredns")
+        self._annotate(name, None)
+
+    def _annotate(self, pod: str, value: str | None) -> None:
+        note = {"metadata": {"annotations": {ANNOTATION: value}}}
+        self._core.patch_namespaced_pod(pod, NAMESPACE, note)
