@@ -57,8 +57,18 @@ def test_a_whole_kernel_runs_every_mode() -> None:
     assert all(not finding.remedy for finding in findings)
 
 
-def test_a_kernel_without_ip_vs_skips_ipvs_only() -> None:
-    """That mode's claims are skipped; it is a note, with what lacks."""
+@pytest.mark.parametrize(("machine", "way"), [("x86_64", "in a guest"), ("aarch64", "skipped")])
+def test_the_way_of_ipvs_is_told(machine: str, way: str) -> None:
+    """On the kernel itself, in a guest, or not at all."""
+    without = mode_findings(kernel(without={"ip_vs"}), machine)[-1]
+    native = mode_findings(kernel(), machine)[-1]
+
+    assert way in without.remedy
+    assert "without a guest" in native.seen
+
+
+def test_a_kernel_without_ip_vs_lacks_ipvs_only() -> None:
+    """It is a note, with what lacks."""
     found = modes(kernel(without={"ip_vs", "ip_vs_rr", "dummy"}))
 
     assert found["kernel: ipvs mode"].level == "note"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import os
+import platform
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,10 @@ class Feature:
     option: str
 
 
+IN_A_GUEST = (
+    "claims about IPVS are tried in a guest whose kernel has it, which root can start: "
+    "see `servicelab vm status`"
+)
 NF_TABLES = Feature("nf_tables", "CONFIG_NF_TABLES")
 # Where they are compiled without one of these, each mode's rules can't be written.
 IPTABLES_MATCHES = (
@@ -147,8 +152,13 @@ def _modprobe_finds(module: str) -> bool:
     return done.returncode == 0
 
 
-def mode_findings(kernel: Kernel) -> list[Finding]:
-    """One finding for each proxy mode."""
+def mode_findings(kernel: Kernel, machine: str = platform.machine()) -> list[Finding]:
+    """One finding for each proxy mode.
+
+    Args:
+        kernel: what is known of it.
+        machine: the processor's kind, such as "x86_64".
+    """
     backends = [_lacking(kernel, (*backend, *IPTABLES_MATCHES)) for backend in IPTABLES_BACKENDS]
     iptables = _mode(kernel, "iptables", min(backends, key=len))
     nftables = _mode(kernel, "nftables", _lacking(kernel, NFTABLES))
@@ -163,7 +173,10 @@ def mode_findings(kernel: Kernel) -> list[Finding]:
     ipvs = _mode(kernel, "ipvs", _lacking(kernel, IPVS))
     if ipvs.level == "warn":
         # The mode that Kubernetes retires: most labs don't need it.
-        ipvs = Finding(ipvs.name, "note", ipvs.seen, "claims about IPVS are skipped here")
+        way = IN_A_GUEST if machine == "x86_64" else "claims about IPVS are skipped here"
+        ipvs = Finding(ipvs.name, "note", ipvs.seen, way)
+    elif ipvs.level == "ok":
+        ipvs = replace(ipvs, seen=f"{ipvs.seen}; IPVS runs on it, without a guest")
     return [iptables, nftables, ipvs]
 
 
