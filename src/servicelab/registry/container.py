@@ -69,6 +69,9 @@ class PrivateRegistry:
     def push(self, image: str) -> str:
         """Push an image of the bundle; returns its reference here.
 
+        Not one that the nodes came with: once a kubelet has pulled an image, it trusts a copy of
+        the same id under another name only after a pull by that name (since Kubernetes 1.35).
+
         Args:
             image: as the labs' manifests name it: "quay.io/metallb/speaker:v0.15.3".
 
