@@ -270,11 +270,15 @@ def explain(
 
 @app.command()
 def reap() -> None:
-    """Remove what dead owners left: clusters, volumes, kubeconfigs, leases."""
+    """Remove what dead owners left: clusters, volumes, kubeconfigs, leases, guests."""
     from servicelab.cluster import reap as reap_clusters
     from servicelab.cluster import restore_kept
     from servicelab.engine import find_engine, stop_if_unused
+    from servicelab.vm.record import sweep
 
+    guests = sweep()
+    for guest in guests:
+        print(f"removed the guest of process {guest.runner.pid}: {guest.command}")
     engine = find_engine()
     removed = reap_clusters(engine)
     for entry in removed:
@@ -282,7 +286,7 @@ def reap() -> None:
     restored = restore_kept() if engine else {}
     for name, took in restored.items():
         print(f"put back the API server's flags of {name}: {took}")
-    if not removed and not restored:
+    if not removed and not restored and not guests:
         print("nothing to remove")
     if engine:
         stop_if_unused(engine)

@@ -56,7 +56,7 @@ def started(
     source, into = os.pipe()
     printed: list[bytes] = []
     taking = take_lines(source, printed.append)
-    machine = Machine(Path("linux"), Path("data"), 1, 0)
+    machine = Machine(Path("linux"), Path("data"), 1)
     try:
         with guest(machine, orders, Sinks(into, into, reports)) as running:
             yield running, printed
@@ -66,7 +66,7 @@ def started(
 
 
 def nothing_left(tmp_path: Path) -> bool:
-    return not list((tmp_path / "memory").iterdir()) and not list(records_root().iterdir())
+    return not list((tmp_path / "memory").iterdir()) and not list(records_root().glob("*.json"))
 
 
 def test_output_and_exit_code_are_passed_on(
@@ -169,7 +169,7 @@ def test_memory_that_is_not_there_is_refused(
     monkeypatch: pytest.MonkeyPatch, orders: Orders, tmp_path: Path
 ) -> None:
     """Before anything is made."""
-    machine = Machine(Path("linux"), Path("data"), 1 << 40, 0)
+    machine = Machine(Path("linux"), Path("data"), 1 << 40)
 
     with (
         pytest.raises(InfrastructureError, match=r"needs as much in .* GiB left; .*--memory"),

@@ -24,7 +24,8 @@ from servicelab.host import process_identity
 from servicelab.verdict import deadlines
 from servicelab.vm.kernel_line import DATA, INIT, Lines, kernel_line
 from servicelab.vm.orders import Orders
-from servicelab.vm.record import Record
+from servicelab.vm.processor import choose_processor
+from servicelab.vm.record import Record, live_records, records_lock, sweep
 from servicelab.vm.streams import Sinks, pass_on, take_lines
 
 #: In memory: what the guest forces to the disk (etcd does so all the time) costs nothing there.
@@ -43,13 +44,11 @@ class Machine:
         kernel: the kernel's binary.
         data: the image with the engine's data.
         memory: MiB.
-        processor: the host's processor that it is pinned to.
     """
 
     kernel: Path
     data: Path
     memory: int
-    processor: int
 
 
 class Guest:
@@ -181,21 +180,25 @@ def guest(machine: Machine, orders: Orders, sinks: Sinks) -> Iterator[Guest]:
                 f"{tool}, which a guest is started by, is not on this machine",
                 remedy="install util-linux",
             )
-    folder = _reserve(machine.memory)
-    record = Record(process_identity(), folder, machine.processor, " ".join(orders.command)).write()
+    _check_memory(machine.memory)
+    # The kernel's sockets are in it: their paths may have 107 characters only.
+    folder = MEMORY_FOLDER / f"{PREFIX}{uuid.uuid4().hex[:8]}"
+    with records_lock():
+        sweep()
+        processor = choose_processor(each.processor for each in live_records())
+        record = Record(process_identity(), folder, processor, " ".join(orders.command)).write()
     try:
         _fill(folder, machine, orders)
         for name in orders.writable:
             Path(name).mkdir(parents=True, exist_ok=True)
-        started = _start(machine, folder, sinks)
+        started = _start(machine, record, sinks)
         record = record.started(process_identity(started._process.pid))
         yield started
     finally:
         record.forget()
 
 
-def _reserve(memory: int) -> Path:
-    """A name for the guest's folder; it is made only once it is written down."""
+def _check_memory(memory: int) -> None:
     free = shutil.disk_usage(MEMORY_FOLDER).free >> 20
     if free < memory:
         raise InfrastructureError(
@@ -203,8 +206,6 @@ def _reserve(memory: int) -> Path:
             f"which has {free / 1024:.1f} GiB left",
             remedy="give it less with --memory",
         )
-    # The kernel's sockets are in it: their paths may have 107 characters only.
-    return MEMORY_FOLDER / f"{PREFIX}{uuid.uuid4().hex[:8]}"
 
 
 def _fill(folder: Path, machine: Machine, orders: Orders) -> None:
@@ -218,14 +219,15 @@ def _fill(folder: Path, machine: Machine, orders: Orders) -> None:
     (folder / "orders.json").write_text(orders.to_json())
 
 
-def _start(machine: Machine, folder: Path, sinks: Sinks) -> Guest:
+def _start(machine: Machine, record: Record, sinks: Sinks) -> Guest:
+    folder = record.folder
     out, err, told, reports, orders = (os.pipe() for _ in range(5))
     lines = Lines(out[1], err[1], to_guest=orders[0], from_guest=told[1], reports=reports[1])
     # The guest keeps a file open for each of the host's that it looks at.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     command = kernel_line(
-        machine.kernel, folder, lines, memory=machine.memory, processor=machine.processor
+        machine.kernel, folder, lines, memory=machine.memory, processor=record.processor
     )
     with (folder / CONSOLE).open("wb") as console:
         process = subprocess.Popen(

@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 from servicelab.cache import state_root
 from servicelab.host import ProcessIdentity
@@ -64,6 +67,14 @@ class Record:
 def records_root() -> Path:
     """The folder of all records."""
     return state_root() / "vm"
+
+
+@contextmanager
+def records_lock() -> Iterator[None]:
+    """Hold all records, so that two guests that start at once do not choose the same processor."""
+    records_root().mkdir(parents=True, exist_ok=True)
+    with FileLock(records_root() / "lock"):
+        yield
 
 
 def live_records() -> list[Record]:

@@ -15,8 +15,6 @@ from servicelab.progress import Progress
 from servicelab.vm.guest import Guest, Machine, guest
 from servicelab.vm.orders import IN_GUEST, orders_for
 from servicelab.vm.parts import ensure_parts
-from servicelab.vm.processor import choose_processor
-from servicelab.vm.record import live_records, sweep
 from servicelab.vm.streams import Sinks, own_sinks
 
 #: GiB. A cluster of three nodes takes less than half of it.
@@ -75,9 +73,7 @@ def run_in_guest(
     parts = ensure_parts(progress)
     reports = sinks is not None and sinks.reports is not None
     orders = orders_for(command, modules=parts.modules, writable=writable, env=env, reports=reports)
-    sweep()
-    processor = choose_processor(record.processor for record in live_records())
-    machine = Machine(parts.kernel, parts.data, round(memory * 1024), processor)
+    machine = Machine(parts.kernel, parts.data, round(memory * 1024))
     new = [path for path in map(Path, orders.writable) if not path.exists()]
     try:
         with guest(machine, orders, sinks or own_sinks()) as started, _signals_to(started):
