@@ -339,3 +339,16 @@ def test_the_latest_announcer_counts() -> None:
     )
 
     assert vip.wait_for_announcer(moved) == "worker2"
+
+
+def test_a_refusal_is_what_the_event_says() -> None:
+    """The Service stays pending, and MetalLB's words tell why."""
+    said = 'Failed to allocate IP for "web": no available IPs'
+
+    assert vip.wait_for_refusal(service([], ("AllocationFailed", said))) == said
+
+
+def test_an_address_is_no_refusal() -> None:
+    """It is told at once, without waiting for an event that never comes."""
+    with pytest.raises(NotProved, match=r"gave up(.|\n)*it was given 172\.30\.0\.231"):
+        vip.wait_for_refusal(service(["172.30.0.231"], ("AllocationFailed", "earlier")))

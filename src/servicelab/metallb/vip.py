@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from servicelab.lab.watching import watch_until
-from servicelab.verdict import Missing, deadlines
+from servicelab.verdict import Missing, deadlines, eventually
 
 if TYPE_CHECKING:
     from servicelab.lab import Service
@@ -51,6 +51,28 @@ def wait_for_address(service: Service, address: str | None = None) -> str:
         field_selector=f"metadata.name={service.name}",
     )
     return _ips(found[service.name])[0]
+
+
+def wait_for_refusal(service: Service) -> str:
+    """Wait until MetalLB says that it has no address for the Service; returns its words.
+
+    Raises:
+        NotProved: it gave one, or said nothing at `vip_given`.
+    """
+
+    def decided(seen: tuple[tuple[str, ...], str]) -> str | None:
+        ips, _ = seen
+        return f"it was given {', '.join(ips)}" if ips else None
+
+    _, said = eventually(
+        lambda: (external_ips(service), _latest(service, FAILED)),
+        lambda seen: not seen[0] and bool(seen[1]),
+        give_up=decided,
+        deadline=deadlines.current().vip_given,
+        expecting=f"{service} to stay pending, with an event {FAILED}",
+        tell=lambda seen: f"{', '.join(seen[0]) or '<pending>'}, {seen[1] or 'no such event'}",
+    )
+    return said
 
 
 def wait_for_event(service: Service, reason: str) -> str:
