@@ -49,6 +49,8 @@ def test_reap_and_down_with_nothing_there_succeed(tmp_path: Path) -> None:
         (["up", "--kind-config", "none.yaml"], "none.yaml does not exist"),
         (["images", "load", "none.tar"], "none.tar"),
         (["run", "--proxy-mode", "ebpf"], "ebpf"),
+        (["report"], "no run has left results in .servicelab/runs; run a lab"),
+        (["report", "7f3a"], "there is no run 7f3a in .servicelab/runs"),
         (["frobnicate"], "frobnicate"),
     ],
 )

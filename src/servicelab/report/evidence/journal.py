@@ -85,12 +85,14 @@ class Journal:
     Attributes:
         during: what the test is at: "setup" or "test".
         flows: how often each was met, in the order in which they were first met.
+        ended: the test has; what is asked now is not its own.
         not_told: requests whose flow was one too many.
         dns: name servers' answers, as dig writes them.
     """
 
     during: str = "setup"
     flows: dict[Flow, int] = field(default_factory=dict)
+    ended: bool = False
     not_told: int = 0
     dns: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_DNS))
     _first: list[Asked] = field(default_factory=list)
@@ -101,7 +103,7 @@ class Journal:
 
     def hear(self, replies: Replies[Reply]) -> None:
         """Take down the replies to one call."""
-        if self._paused:
+        if self._paused or self.ended:
             return
         with self._lock:
             for reply in replies:

@@ -82,12 +82,16 @@ class EvidenceKeeper:
         if self._journal is not None:
             self._journal.during = "test"
 
-    # First, so that as a wrapper it is the last to see the report: the verdict is in it by then.
+    # First, so that as a wrapper it is the first to see that the test has ended, and the last to
+    # see its report: the verdict is in it by then.
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Save what is wanted while the test's namespaces still stand."""
+        if self._journal is not None and (call.when == "call" or call.excinfo):
+            # Whoever looks for the reason of a failure may go on asking in threads of his own.
+            self._journal.ended = True
         report = yield
         test = item.stash.get(CLAIM_TEST, None)
         if test is None or self._journal is None or call.when == "teardown":
