@@ -139,7 +139,6 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.UsageError: an option has a wrong value.
     """
     from servicelab.report.broken_layer import BrokenLayer
-    from servicelab.report.broken_layer import BrokenLayer
     from servicelab.report.evidence.keeper import evidence_keeper
     from servicelab.report.recorder import Recorder
     from servicelab.report.run_folder import RUNS, RunFolder
@@ -176,7 +175,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(selection, "servicelab-selection")
     config.pluginmanager.register(recorder, "servicelab-recorder")
     config.pluginmanager.register(evidence_keeper(config, folder), "servicelab-evidence")
-    config.pluginmanager.register(BrokenLayer(), "servicelab-broken-layer")
     config.pluginmanager.register(BrokenLayer(), "servicelab-broken-layer")
     config.pluginmanager.register(Renewal(), "servicelab-renewal")
     if turns := turns_of_worker(config):
