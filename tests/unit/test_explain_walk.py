@@ -374,6 +374,18 @@ def a_policy_denies(w: World) -> None:
         w.replies[each["metadata"]["name"]] = {"timeout": 1}
 
 
+@case("targetPort", "web-2 takes what is sent to 80/TCP and never answers")
+def one_hangs_and_a_policy_is_not_why(w: World) -> None:
+    w.more["policies"] = (DENY,)
+    w.replies["web-2"] = {"silent": 1}
+
+
+@case("targetPort", "web-2 does not answer at all at 80/TCP; the other 2 of 3 answer")
+def one_is_mute_and_the_policy_lets_others_through(w: World) -> None:
+    w.more["policies"] = (DENY,)
+    w.replies["web-2"] = {"timeout": 1}
+
+
 @case("policy", "internalTrafficPolicy is Local, so that a node sends the Service's traffic to its")
 def local_without_a_pod(w: World) -> None:
     w.spec["internalTrafficPolicy"] = "Local"

@@ -133,6 +133,15 @@ def _is_probed(pod: Json, numbers: set[int]) -> bool:
     return False
 
 
+def listens(asked: Asked, backend: BackendSeen, protocol: str) -> bool:
+    """Whether a Pod's sockets show somebody listening at a backend's port."""
+    mine = asked.sockets.get(backend.endpoint.pod) or ()
+    return any(
+        (each.port, each.protocol) == (backend.endpoint.port, protocol) and not each.only_inside
+        for each in mine
+    )
+
+
 def names(backends: Iterable[BackendSeen]) -> list[str]:
     """What backends are called."""
     return [each.name for each in backends]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 from servicelab.explain.answers import Answers, Asked
-from servicelab.explain.backends import BackendState, backends_of, pod_of
+from servicelab.explain.backends import BackendSeen, BackendState, backends_of, listens, pod_of
 from servicelab.explain.layer import Layer, Word, broken, holds, not_asked, not_needed
 from servicelab.explain.network_policy import blocking, isolating, names
-from servicelab.explain.objects import ServicePort
+from servicelab.explain.objects import Json, ServicePort
 from servicelab.explain.snapshot import Snapshot
 from servicelab.explain.wording import counted, listed, verb
 
@@ -52,11 +52,7 @@ def port_named(s: Snapshot, name: str, protocol: str) -> ServicePort | None:
 def _network(s: Snapshot, asked: Asked) -> Layer | None:
     for port in s.ports:
         for backend in backends_of(s, asked, port):
-            pod = pod_of(s, backend)
-            if pod is None or backend.works or backend.state is BackendState.NOT_ASKED:
-                continue
-            policies = blocking(s, pod, backend.endpoint.port, port.protocol, asked)
-            if policies:
+            if policies := held_back(s, asked, port, backend):
                 what = "NetworkPolicy" if len(policies) == 1 else "NetworkPolicies"
                 return broken(
                     _WORD,
@@ -67,6 +63,26 @@ def _network(s: Snapshot, asked: Asked) -> Layer | None:
                     f"kubectl -n {s.namespace} describe networkpolicy {names(policies)[0]}",
                 )
     return None
+
+
+def held_back(s: Snapshot, asked: Asked, port: ServicePort, backend: BackendSeen) -> list[Json]:
+    """The policies that keep those who asked from a backend; none if something else does.
+
+    What a policy denies is dropped, by some Pod networks refused: who takes a connection, or
+    refuses one because nobody listens, was reached. Policies that let the same places reach another
+    backend do not keep them from this one.
+    """
+    pod = pod_of(s, backend)
+    dropped = backend.state in (BackendState.NO_ANSWER, BackendState.FROM_SOME)
+    refused = backend.state is BackendState.REFUSED and listens(asked, backend, port.protocol)
+    if pod is None or not (dropped or refused):
+        return []
+    policies = blocking(s, pod, backend.endpoint.port, port.protocol, asked)
+    for other in backends_of(s, asked, port):
+        reached = pod_of(s, other)
+        if other.works and reached and isolating(s, reached) == policies:
+            return []
+    return policies
 
 
 def _internal(s: Snapshot, asked: Asked) -> Layer | None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from servicelab.explain.answers import Asked, Socket, places_in_words
-from servicelab.explain.backends import BackendSeen, BackendState, backends_of, names, pod_of
+from servicelab.explain.answers import Asked, places_in_words
+from servicelab.explain.backends import (
+    BackendSeen,
+    BackendState,
+    backends_of,
+    listens,
+    names,
+    pod_of,
+)
 from servicelab.explain.layer import Layer, Word, broken, holds, not_asked, not_needed
-from servicelab.explain.network_policy import blocking
 from servicelab.explain.objects import ServicePort, container_ports, name_of, target_number
+from servicelab.explain.policy import held_back
 from servicelab.explain.snapshot import Snapshot
 from servicelab.explain.wording import counted, listed, verb
 
@@ -49,7 +56,7 @@ def protocol_layer(s: Snapshot, asked: Asked) -> Layer:
         for port in s.ports
         if port.protocol == "UDP"
         for each in backends_of(s, asked, port)
-        if each.state is BackendState.SILENT and not _listens(asked, each, port.protocol)
+        if each.state is BackendState.SILENT and not listens(asked, each, port.protocol)
     ]
     if silent:
         return not_asked(
@@ -58,7 +65,7 @@ def protocol_layer(s: Snapshot, asked: Asked) -> Layer:
             "listens there can't be told apart from nobody",
         )
     if not any(each.works for each in backends):
-        return not_asked(word, asked.why_not or "no endpoint answers")
+        return not_asked(word, asked.why_not or "there is no endpoint that answers")
     return holds(word, used)
 
 
@@ -100,8 +107,8 @@ def _dead(s: Snapshot, asked: Asked, port: ServicePort) -> Layer | None:
         each
         for each in backends
         if each.state in _DEAD
-        and not _listens(asked, each, _other(port.protocol))
-        and not _held_back(s, asked, each, port)
+        and not listens(asked, each, _other(port.protocol))
+        and not held_back(s, asked, port, each)
     ]
     if not dead:
         return None
@@ -170,7 +177,7 @@ def _other_protocol(s: Snapshot, asked: Asked, port: ServicePort) -> Layer | Non
         wrong = [
             each
             for each in backends_of(s, asked, port)
-            if not each.works and _listens(asked, each, other)
+            if not each.works and listens(asked, each, other)
         ]
         if not wrong:
             return None
@@ -187,18 +194,3 @@ def _other_protocol(s: Snapshot, asked: Asked, port: ServicePort) -> Layer | Non
 
 def _other(protocol: str) -> str:
     return "TCP" if protocol == "UDP" else "UDP"
-
-
-def _listens(asked: Asked, backend: BackendSeen, protocol: str) -> bool:
-    """Whether a Pod's sockets show somebody listening at a backend's port."""
-    mine: tuple[Socket, ...] = asked.sockets.get(backend.endpoint.pod) or ()
-    return any(
-        (each.port, each.protocol) == (backend.endpoint.port, protocol) and not each.only_inside
-        for each in mine
-    )
-
-
-def _held_back(s: Snapshot, asked: Asked, backend: BackendSeen, port: ServicePort) -> bool:
-    """Whether a NetworkPolicy keeps the places that asked from a backend."""
-    pod = pod_of(s, backend)
-    return pod is not None and bool(blocking(s, pod, backend.endpoint.port, port.protocol, asked))
