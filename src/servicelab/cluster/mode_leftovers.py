@@ -71,7 +71,7 @@ class KernelState:
             if any(pattern.fullmatch(chain.split()[-1]) for pattern in patterns)
         ]
 
-    def left_behind(self, mode: ProxyMode) -> tuple[str, ...]:
+    def left_behind(self, mode: str) -> tuple[str, ...]:
         """What is not of the mode in force, each kind in a few words; nothing if all is."""
         found = []
         if chains := self.foreign_chains(mode):
@@ -122,7 +122,7 @@ def kernel_state(cluster: Cluster, node: str) -> KernelState:
     )
 
 
-def clean(cluster: Cluster, node: str, mode: ProxyMode, state: KernelState) -> None:
+def clean(cluster: Cluster, node: str, mode: str, state: KernelState) -> None:
     """Take away what is not of the mode in force.
 
     Args:
@@ -149,7 +149,7 @@ def clean(cluster: Cluster, node: str, mode: ProxyMode, state: KernelState) -> N
         cluster.docker_exec(node, "ipset", "destroy", name)
 
 
-def removal(state: KernelState, mode: ProxyMode) -> dict[str, str]:
+def removal(state: KernelState, mode: str) -> dict[str, str]:
     """What `iptables-restore --noflush` has to be told so that the foreign chains go.
 
     Returns:

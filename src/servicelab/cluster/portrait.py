@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from servicelab.cluster.containers import node_states
 from servicelab.cluster.proxy_mode import mode_seen
 from servicelab.vantage.nodes import SYSTEM_NAMESPACE
@@ -127,7 +129,10 @@ def _system(cluster: Cluster) -> Portrait:
             facts[f"{of}, spec"] = _digest(cluster, each.spec)
         for each in core.list_namespaced_config_map(namespace).items:
             of = f"ConfigMap {namespace}/{each.metadata.name}"
-            facts[of] = _digest(cluster, each.data)
+            # What a text means counts: a configuration that is put back may be laid out anew.
+            facts[of] = _digest(
+                cluster, {key: _meant(text) for key, text in (each.data or {}).items()}
+            )
         for each in core.list_namespaced_service(namespace).items:
             facts[f"Service {namespace}/{each.metadata.name}"] = _digest(cluster, each.spec)
     return facts
@@ -138,6 +143,15 @@ def _proxy_modes(cluster: Cluster) -> Portrait:
     with ThreadPoolExecutor(max_workers=len(vantages)) as looking:
         seen = looking.map(lambda vantage: mode_seen(cluster, vantage), vantages)
         return {f"kube-proxy on {each.node}": str(each) for each in seen}
+
+
+def _meant(text: str) -> Any:
+    """A YAML mapping as its content, any other text as it is."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return content if isinstance(content, dict) else text
 
 
 def _digest(cluster: Cluster, value: Any) -> str:

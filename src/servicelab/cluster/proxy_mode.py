@@ -136,7 +136,7 @@ def write_configuration(cluster: Cluster, configuration: dict[str, Any]) -> None
     )
 
 
-def restart(cluster: Cluster, vantage: NodeVantage, mode: ProxyMode) -> None:
+def restart(cluster: Cluster, vantage: NodeVantage, mode: str) -> None:
     """Replace one node's kube-proxy, and wait until the new one reports a mode and shows its rules.
 
     Raises:
@@ -181,7 +181,7 @@ def delete_pod_of(cluster: Cluster, node: str) -> set[str]:
     return {str(pod.metadata.uid) for pod in found}
 
 
-def clean_up(cluster: Cluster, mode: ProxyMode) -> dict[str, tuple[str, ...]]:
+def clean_up(cluster: Cluster, mode: str) -> dict[str, tuple[str, ...]]:
     """Take away what other modes left on each node.
 
     Returns:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from servicelab.cluster import Cluster, Node
     from servicelab.cluster.api_server import Restart
+    from servicelab.lab.kube_proxy import KubeProxy
     from servicelab.observe.model import ServiceRule
 
 FIELD_MANAGER = "servicelab"
@@ -168,18 +169,28 @@ class Lab:
     def api_server_flags(self, **flags: str) -> Iterator[Restart]:
         """Let the API server run with other flags for a while: `service_node_port_range="…"`.
 
-        Only in a test marked `disruptive`. Gives how long the API server's restart took.
+        Only in a test marked `disruptive`. Gives how long the API server's restart took, once
+        controllers and nodes have noticed that it is back.
 
         Raises:
             InfrastructureError: it did not come back.
         """
         from servicelab.cluster.api_server import changed_flags
+        from servicelab.lab.working import prove_working
 
         if other := self.fault.instead.get("api_server_flags"):
             flags = other(self, **flags)
         wanted = {name.replace("_", "-"): value for name, value in flags.items()}
         with changed_flags(self.cluster, wanted) as restart:
+            prove_working(self.cluster)
             yield restart
+
+    @property
+    def kube_proxy(self) -> KubeProxy:
+        """The cluster's kube-proxy; to be changed only in a test marked `disruptive`."""
+        from servicelab.lab.kube_proxy import KubeProxy
+
+        return KubeProxy(self)
 
     def kubectl(self, *args: str, stdin: str | None = None) -> str:
         """What a learner's kubectl prints, in this namespace.

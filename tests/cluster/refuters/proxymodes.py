@@ -1,0 +1,159 @@
+"""For each claim of labs/proxymodes a fault in the cluster under which it does not hold.
+
+`pytest labs/proxymodes --refute tests/cluster/refuters/proxymodes.py` runs the lab's tests under
+these faults: each of them must fail, and for the reason that is expected here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from servicelab.cluster.proxy_mode import write_configuration
+from servicelab.lab import Fault, Lab
+from servicelab.lab.faults import in_documents, in_services, once
+from servicelab.verdict.refuter import Refuter
+
+Document = dict[str, Any]
+OTHER = {"iptables": "nftables", "nftables": "iptables", "ipvs": "iptables"}
+AFFINITY = in_services(sessionAffinity="ClientIP")
+
+
+def a_node_goes_its_own_way(lab: Lab) -> None:
+    """One node's kube-proxy runs in another mode than the others."""
+    other = OTHER[lab.cluster.mode]
+    lab.kube_proxy.configure(mode=other)
+    lab.kube_proxy.restart(lab.cluster.node_vantages[-1], other)
+
+
+def headless(service: Document) -> None:
+    """Give the Service no address of its own."""
+    service["spec"]["clusterIP"] = "None"
+
+
+def holds_the_address(lab: Lab) -> None:
+    """One node has the Service's address itself."""
+    address, node = lab.service("web").cluster_ip, lab.cluster.nodes[-1].name
+    lab.cluster.docker_exec(node, "ip", "address", "add", f"{address}/32", "dev", "eth0")
+    lab.on_close(
+        lambda: lab.cluster.docker_exec(
+            node, "ip", "address", "del", f"{address}/32", "dev", "eth0"
+        )
+    )
+
+
+def keeps_the_service(lab: Lab, service: str) -> None:
+    """The Service is not deleted after all."""
+
+
+def takes_it_up_at_once(lab: Lab, **changes: Any) -> dict[str, Any]:
+    """Every kube-proxy starts again with the new configuration, and reports its mode."""
+    kube_proxy = lab.kube_proxy
+    write_configuration(lab.cluster, {**kube_proxy.configuration(), **changes})
+    for node in lab.cluster.node_vantages:
+        kube_proxy.restart(node, changes["mode"])
+    return changes
+
+
+def configures(mode: str) -> Fault:
+    """Another mode is configured than the test asks for."""
+    return Fault(instead={"configure": lambda lab, **changes: {**changes, "mode": mode}})
+
+
+def configures_what_is(lab: Lab, **changes: Any) -> dict[str, Any]:
+    """The mode in force is configured."""
+    return {**changes, "mode": lab.cluster.mode}
+
+
+def keeps_rr(lab: Lab, **settings: Any) -> dict[str, Any]:
+    """Another scheduler than the test's is set."""
+    return {**settings, "scheduler": "rr"}
+
+
+@contextmanager
+def goes_on(lab: Lab) -> Iterator[None]:
+    """kube-proxy is not stopped."""
+    yield
+
+
+HEADLESS = in_documents("Service", headless)
+ALWAYS_ONE = "the client stays with one Pod"
+REFUTERS = {
+    refuter.claim: refuter
+    for refuter in (
+        Refuter(
+            "PXY-01",
+            once(a_node_goes_its_own_way),
+            expects="is the mode under test",
+            why="one node's kube-proxy runs in another mode",
+        ),
+        Refuter("PXY-02", HEADLESS, expects="has no rule for None", why="it has no address"),
+        Refuter(
+            "PXY-03",
+            in_services(internalTrafficPolicy="Local"),
+            expects="on every node to lead to",
+            why="each node leads to its own Pods only",
+        ),
+        Refuter("PXY-04", AFFINITY, expects="answers equal the one 1 before", why=ALWAYS_ONE),
+        Refuter("PXY-05", AFFINITY, expects="came from 1 backends", why=ALWAYS_ONE),
+        Refuter("PXY-06", AFFINITY, expects="answers equal the one 1 before", why=ALWAYS_ONE),
+        Refuter(
+            "PXY-07",
+            Fault(instead={"configure": takes_it_up_at_once}),
+            expects="the ConfigMap alone changed it",
+            why="the Pods were started again too early",
+        ),
+        Refuter("PXY-08", HEADLESS, expects="None is not on kube-ipvs0", why="it has no address"),
+        Refuter("PXY-09", HEADLESS, expects="lists no None:8080", why="it has no address"),
+        Refuter(
+            "PXY-10",
+            Fault(instead={"switch": keeps_rr}),
+            expects="wrr was set, rr is used",
+            why="another scheduler was configured",
+        ),
+        Refuter("PXY-11", HEADLESS, expects="lacks None", why="it has no address"),
+        Refuter(
+            "PXY-12",
+            HEADLESS,
+            expects="each node to have rules for",
+            why="headless Services have no rules at all",
+        ),
+        Refuter(
+            "PXY-13",
+            configures("userspace"),
+            expects="it ended for another reason",
+            why="kube-proxy ends because there is no such mode",
+        ),
+        Refuter(
+            "PXY-14",
+            configures("userspace"),
+            expects="it ended for another reason",
+            why="kube-proxy ends because there is no such mode",
+        ),
+        Refuter(
+            "PXY-15",
+            Fault(instead={"configure": configures_what_is}),
+            expects="DID NOT RAISE",
+            why="kube-proxy gets a mode that there is",
+        ),
+        Refuter(
+            "PXY-16",
+            once(holds_the_address),
+            expects="on eth0",
+            why="one node holds the address itself",
+        ),
+        Refuter(
+            "PXY-17",
+            Fault(instead={"delete_service": keeps_the_service}),
+            expects="no node to have a rule for the deleted Service",
+            why="the Service is still there",
+        ),
+        Refuter(
+            "PXY-18",
+            Fault(instead={"stop_kube_proxy": goes_on}),
+            expects="though no kube-proxy ran",
+            why="kube-proxy runs all the time",
+        ),
+    )
+}
