@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from servicelab.explain import Access, Walk, explain, explain_lightly
 from servicelab.explain.choosing import any_cluster
 from servicelab.lab import Lab
 from servicelab.pins import pins
+from servicelab.report.broken_layer import broken_layers
 from servicelab.verdict import deadlines, eventually
 
 pytestmark = pytest.mark.docker
@@ -169,6 +171,21 @@ def test_the_light_walk_is_quick(shop: Shop) -> None:
     assert [each.first_broken for each in found] == [word for _, word, _ in BROKEN]
     # Not the slowest: a machine that is busy elsewhere is no fault of the walk.
     assert sorted(each.seconds for each in found)[len(found) // 2] < LIGHT
+
+
+def test_beside_a_failure_the_layer_is_noted_in_time(shop: Shop) -> None:
+    """The Service that the message names is walked, and the deadline is kept."""
+    message = f"Service {shop.lab.namespace}/wrong-port should answer"
+
+    began = time.monotonic()
+    broken_layers([shop.lab], message)
+    took = time.monotonic() - began
+    before = deadlines.use(deadlines.parse(["layers_walked=15"]))
+    (note,) = broken_layers([shop.lab], message)
+    deadlines.use(before)
+
+    assert took < deadlines.current().layers_walked.seconds + 0.5
+    assert note.startswith("first broken layer: targetPort: Service wrong-port: "), note
 
 
 @pytest.fixture
