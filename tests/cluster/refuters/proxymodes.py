@@ -78,7 +78,7 @@ def goes_on(lab: Lab) -> Iterator[None]:
 
 
 HEADLESS = in_documents("Service", headless)
-ALWAYS_ONE = "the client stays with one Pod"
+ALWAYS_ONE = "The client stays with one Pod."
 REFUTERS = {
     refuter.claim: refuter
     for refuter in (
@@ -86,14 +86,14 @@ REFUTERS = {
             "PXY-01",
             once(a_node_goes_its_own_way),
             expects="is the mode under test",
-            why="one node's kube-proxy runs in another mode",
+            why="One node's kube-proxy runs in another mode.",
         ),
-        Refuter("PXY-02", HEADLESS, expects="has no rule for None", why="it has no address"),
+        Refuter("PXY-02", HEADLESS, expects="has no rule for None", why="It has no address."),
         Refuter(
             "PXY-03",
             in_services(internalTrafficPolicy="Local"),
             expects="on every node to lead to",
-            why="each node leads to its own Pods only",
+            why="Each node leads to its own Pods only.",
         ),
         Refuter("PXY-04", AFFINITY, expects="answers equal the one 1 before", why=ALWAYS_ONE),
         Refuter("PXY-05", AFFINITY, expects="came from 1 backends", why=ALWAYS_ONE),
@@ -102,58 +102,58 @@ REFUTERS = {
             "PXY-07",
             Fault(instead={"configure": takes_it_up_at_once}),
             expects="the ConfigMap alone changed it",
-            why="the Pods were started again too early",
+            why="The Pods were started again too early.",
         ),
-        Refuter("PXY-08", HEADLESS, expects="None is not on kube-ipvs0", why="it has no address"),
-        Refuter("PXY-09", HEADLESS, expects="lists no None:8080", why="it has no address"),
+        Refuter("PXY-08", HEADLESS, expects="None is not on kube-ipvs0", why="It has no address."),
+        Refuter("PXY-09", HEADLESS, expects="lists no None:8080", why="It has no address."),
         Refuter(
             "PXY-10",
             Fault(instead={"switch": keeps_rr}),
             expects="wrr was set, rr is used",
-            why="another scheduler was configured",
+            why="Another scheduler was configured.",
         ),
-        Refuter("PXY-11", HEADLESS, expects="lacks None", why="it has no address"),
+        Refuter("PXY-11", HEADLESS, expects="lacks None", why="It has no address."),
         Refuter(
             "PXY-12",
             HEADLESS,
             expects="each node to have rules for",
-            why="headless Services have no rules at all",
+            why="Headless Services have no rules at all.",
         ),
         Refuter(
             "PXY-13",
             configures("userspace"),
             expects="it ended for another reason",
-            why="kube-proxy ends because there is no such mode",
+            why="There is no such mode, and kube-proxy ends for that.",
         ),
         Refuter(
             "PXY-14",
             configures("userspace"),
             expects="it ended for another reason",
-            why="kube-proxy ends because there is no such mode",
+            why="There is no such mode, and kube-proxy ends for that.",
         ),
         Refuter(
             "PXY-15",
             Fault(instead={"configure": configures_what_is}),
             expects="DID NOT RAISE",
-            why="kube-proxy gets a mode that there is",
+            why="A mode that there is is configured.",
         ),
         Refuter(
             "PXY-16",
             once(holds_the_address),
             expects="on eth0",
-            why="one node holds the address itself",
+            why="One node holds the address itself.",
         ),
         Refuter(
             "PXY-17",
             Fault(instead={"delete_service": keeps_the_service}),
             expects="no node to have a rule for the deleted Service",
-            why="the Service is still there",
+            why="The Service is still there.",
         ),
         Refuter(
             "PXY-18",
             Fault(instead={"stop_kube_proxy": goes_on}),
             expects="though no kube-proxy ran",
-            why="kube-proxy runs all the time",
+            why="No kube-proxy is stopped.",
         ),
     )
 }
