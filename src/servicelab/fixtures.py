@@ -149,9 +149,10 @@ def cluster(kind_cluster: Cluster, proxy_mode: str) -> Cluster:
 def restored_cluster(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[None]:
     """Around a test marked `disruptive`: the cluster is as before in the end, or is replaced."""
     from servicelab.cluster.restoration import restored
+    from servicelab.lab.working import prove_working
 
     cluster.check_may_disrupt()
-    with restored(cluster, request.node.name):
+    with restored(cluster, request.node.name, works=prove_working):
         yield
 
 

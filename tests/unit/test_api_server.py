@@ -56,6 +56,8 @@ class FakeNode:
         self.looks_until_started = 4
         self.looks_until_ready = 5
         self.comes_back = True
+        self.hushed = self.halted = False
+        self.kubelets = 0
         self.client = Thing(
             rest_client=Thing(pool_manager=self), configuration=Thing(host="https://api")
         )
@@ -80,20 +82,30 @@ class FakeNode:
                 self._look()
                 return "/var/lib/kubelet/pods/1/containers/kube-apiserver\n" if self.runs else ""
             case ("ps", *_):
+                self._look()
                 return "\n".join(["/sbin/init", " ".join(self.runs) or "sleep 1", "kubelet --x"])
+            case ("curl", *_, "https://127.0.0.1:6443/readyz"):
+                self._look()
+                if not self.runs or self.looks <= self.looks_until_ready:
+                    raise InfrastructureError("curl: (22) The requested URL returned error: 500")
+                return "ok"
+            case ("nft", "--file", "/dev/stdin"):
+                assert input is not None
+                self.hushed = "drop" in input
+            case ("pkill", "--signal", signal, "--exact", names):
+                assert "kube-controller" in names
+                self.halted = signal == "STOP"
+            case ("systemctl", "restart", "kubelet"):
+                self.kubelets += 1
             case _:
                 raise AssertionError(argv)
         return ""
 
     def request(self, method: str, url: str, **_: Any) -> Any:
-        """The old process for a while, then nobody, then the new one, ready a bit later."""
+        """It answers from outside of its node as well, if it runs and nobody keeps calls away."""
         assert url == "https://api/readyz"
-        self._look()
-        if not self.runs:
+        if self.hushed or not self.runs:
             raise NewConnectionError(Thing(), "refused")  # type: ignore[arg-type]
-        begun = self.changes and self.looks > self.looks_until_started
-        if begun and self.looks <= self.looks_until_ready:
-            return Thing(status=500, reason="not yet")
         return Thing(status=200, reason="OK")
 
     def _changed(self) -> None:
@@ -152,7 +164,10 @@ def test_the_flags_are_there_inside_and_gone_afterwards(node: Any) -> None:
     with changed_flags(node, FLAGS) as restart:
         assert "--service-node-port-range=30000-40000" in node.runs
         assert is_changed("fake")
-        assert restart.seconds >= restart.silent_seconds > 0
+        assert restart.seconds >= restart.start_seconds > 0
+        assert not node.hushed
+        assert not node.halted
+        assert node.kubelets == 1
 
     assert node.files == {api_server.MANIFEST: MANIFEST}
     assert node.runs == command_in(MANIFEST)
@@ -206,19 +221,22 @@ def test_an_api_server_that_stays_away_is_told(node: Any) -> None:
 
     with (
         pytest.raises(
-            InfrastructureError, match=r"the API server did not come back(.|\n)*NewConnectionError"
+            InfrastructureError,
+            match=r"the API server did not come back(.|\n)*no process has that command line",
         ),
         changed_flags(node, FLAGS),
     ):
         pytest.fail("the body must not run")
 
     assert node.files[api_server.MANIFEST] == MANIFEST, "it is put back all the same"
+    assert not node.hushed
+    assert not node.halted
     assert is_changed("fake")
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_the_old_process_is_not_taken_for_the_new_one(node: Any) -> None:
-    """It is ready all the time, but it does not run with the flags; nor does it end."""
+def test_an_old_process_that_does_not_end_is_told(node: Any) -> None:
+    """It is ready all the time, and is not taken for the new one."""
     node.looks_until_ended = node.looks_until_started = 10**6
 
     with (
@@ -228,6 +246,4 @@ def test_the_old_process_is_not_taken_for_the_new_one(node: Any) -> None:
         pytest.fail("the body must not run")
 
     assert "the kubelet of fake-control-plane to end the API server" in str(told.value)
-    first = told.value.__context__.__context__  # type: ignore[union-attr]
-    assert "the old process still answers" in str(first)
     assert node.files[api_server.MANIFEST] == MANIFEST, "it is put back all the same"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 # Imported out here, so that the fake cluster and the plugin in there get the same module.
-import servicelab.cluster.restoration  # noqa: F401
+import servicelab.cluster.restoration
+import servicelab.lab.working  # noqa: F401
 
 CLAIMS = """
     [CIP-01]
@@ -33,6 +34,7 @@ CONFTEST = """
     import pytest
     from pathlib import Path
     from servicelab.cluster import restoration
+    from servicelab.lab import working
     from servicelab.errors import InfrastructureError
 
     class Cluster:
@@ -83,6 +85,7 @@ CONFTEST = """
                 restoration, "portrait", lambda cluster: {"state": Path("state").read_text()}
             )
             patch.setattr(restoration, "prove_ready", lambda cluster: cluster.log("ready"))
+            patch.setattr(working, "prove_working", lambda cluster: cluster.log("works"))
             yield
 """
 
@@ -108,7 +111,7 @@ def test_it_comes_last_in_its_mode(lab) -> None:
     """Wherever it stands in the file; and a cluster that is whole again is proved ready."""
     lab.run("--proxy-mode", "iptables,nftables").assert_outcomes(passed=4)
 
-    proof = ["looks", "swept", "disrupts", "ready", "swept"]
+    proof = ["looks", "swept", "disrupts", "ready", "works", "swept"]
     assert logged() == ["made", *proof, *proof, "closed"]
 
 

@@ -1,20 +1,24 @@
 """Flags of the API server: changed in its static manifest, put back, proved each time.
 
-The kubelet watches the folder of static manifests. A manifest that is moved there replaces the old
-one in one step, so the kubelet never reads half of it, and it restarts the API server by itself.
+The kubelet watches the folder of static manifests: it ends a Pod whose manifest goes, and starts
+one whose manifest comes. It is moved there in one step, so the kubelet never reads half of it.
 
 What that takes: the old process ends only when its grace period is over, as long as somebody
-watches something (30 s by default, less on our clusters: see `config.API_SERVER_PATCH`). Meanwhile
-the kubelet has found that it can't start the new one yet, and tries again 10 to 15 s later (its
-back-off for Pods). Where nobody needs to see a plain edit work, the manifest is taken out, and put
-in when the old Pod is gone: then there is nothing to back off from.
+watches something (30 s by default, less on our clusters: see `config.API_SERVER_PATCH`). If a
+manifest is edited in its place, the kubelet finds meanwhile that it can't start the new Pod yet,
+and tries again 10 to 15 s later (its back-off for Pods). So the old manifest is taken out here, and
+the new one put in when the old Pod is gone: then there is nothing to back off from.
+
+Whoever watches the API backs off as well, up to a minute if it is refused twice in a row. So nobody
+is to notice that it is away: those elsewhere are kept waiting for an answer instead of refused,
+those on its node are halted, but for the kubelet, which is started anew in the end.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,6 +38,23 @@ MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 #: On the same file system, in a folder that nobody watches.
 _DRAFT = "/etc/kubernetes/kube-apiserver.yaml.draft"
 _PROCESS = "kube-apiserver"
+_PORT = 6443
+#: Drops connections from elsewhere as they begin; who calls tries again a second later. The first
+#: two lines make it the same a second time.
+_HUSH = f"""
+table inet servicelab-hush
+delete table inet servicelab-hush
+table inet servicelab-hush {{
+  chain input {{
+    type filter hook input priority -300
+    iif != "lo" tcp dport {_PORT} tcp flags & (syn | ack) == syn drop
+  }}
+}}
+"""
+#: Processes of the control-plane node that watch the API; the kernel cuts a name at 15 characters.
+_WATCHERS = "kube-controller|kube-scheduler|kube-proxy"
+_CURL = ("--silent", "--show-error", "--fail", "--insecure", "--max-time", "2")
+_UNHUSH = "table inet servicelab-hush\ndelete table inet servicelab-hush\n"
 #: What the kubelet keeps of a Pod until it has done with it.
 _PODS = "/var/lib/kubelet/pods"
 _ANSWER_SECONDS = 2.0
@@ -45,14 +66,14 @@ class Restart:
 
     Attributes:
         seconds: from the manifest's change until the new process served.
-        silent_seconds: how long of that nothing answered.
+        start_seconds: of these, from when the old one was gone and the new manifest was there.
     """
 
     seconds: float
-    silent_seconds: float
+    start_seconds: float
 
     def __str__(self) -> str:
-        return f"{self.seconds:.1f} s, {self.silent_seconds:.1f} s of them without an answer"
+        return f"{self.seconds:.1f} s, {self.start_seconds:.1f} s of them for the new one to start"
 
 
 def command_in(manifest: str) -> tuple[str, ...]:
@@ -103,7 +124,7 @@ def changed_flags(cluster: Cluster, flags: Mapping[str, str]) -> Iterator[Restar
     changed = with_flags(original, flags)
     _record(cluster).write_text(original, encoding="utf-8")
     try:
-        yield _replaced(cluster, changed)
+        yield _swap(cluster, changed)
     finally:
         restore_flags(cluster)
 
@@ -117,16 +138,8 @@ def restore_flags(cluster: Cluster) -> Restart | None:
     record = _record(cluster)
     if not record.exists():
         return None
-    original = record.read_text(encoding="utf-8")
-    began = time.monotonic()
-    node = _control_plane(cluster)
     # Also if it is as it was: the kubelet may not have seen yet that it was changed.
-    cluster.docker_exec(node, "rm", "--force", MANIFEST)
-    try:
-        _until_gone(cluster)
-    finally:
-        _move_in(cluster, original)
-    took = _until_it_serves(cluster, command_in(original), began)
+    took = _swap(cluster, record.read_text(encoding="utf-8"))
     record.unlink()
     return took
 
@@ -143,17 +156,39 @@ def _record(cluster: Cluster) -> Path:
     return cluster_folder(cluster.name) / _RECORD
 
 
-def _replaced(cluster: Cluster, manifest: str) -> Restart:
-    """Replace the manifest in one step, and wait until its process serves."""
-    began = time.monotonic()
-    _move_in(cluster, manifest)
-    return _until_it_serves(cluster, command_in(manifest), began)
-
-
-def _move_in(cluster: Cluster, manifest: str) -> None:
+def _swap(cluster: Cluster, manifest: str) -> Restart:
+    """Take the manifest out, put this one in, and wait until its process serves."""
     node = _control_plane(cluster)
+    began = time.monotonic()
     cluster.docker_exec(node, "install", "--mode=600", "/dev/stdin", _DRAFT, input=manifest)
-    cluster.docker_exec(node, "mv", "--no-target-directory", _DRAFT, MANIFEST)
+    with _unnoticed(cluster):
+        cluster.docker_exec(node, "rm", "--force", MANIFEST)
+        try:
+            _until_gone(cluster)
+        finally:
+            cluster.docker_exec(node, "mv", "--no-target-directory", _DRAFT, MANIFEST)
+        gone = time.monotonic()
+        _until_it_serves(cluster, command_in(manifest))
+    _until_it_answers(cluster)
+    now = time.monotonic()
+    return Restart(now - began, now - gone)
+
+
+@contextmanager
+def _unnoticed(cluster: Cluster) -> Iterator[None]:
+    """Let nobody find out that the API server is away, so that nobody backs off."""
+    node = _control_plane(cluster)
+
+    def on_node(*argv: str, input: str | None = None) -> None:
+        cluster.docker_exec(node, *argv, input=input)
+
+    with ExitStack() as undo:
+        undo.callback(on_node, "systemctl", "restart", "kubelet")
+        undo.callback(on_node, "pkill", "--signal", "CONT", "--exact", _WATCHERS)
+        on_node("pkill", "--signal", "STOP", "--exact", _WATCHERS)
+        undo.callback(on_node, "nft", "--file", "/dev/stdin", input=_UNHUSH)
+        on_node("nft", "--file", "/dev/stdin", input=_HUSH)
+        yield
 
 
 def _until_gone(cluster: Cluster) -> None:
@@ -168,25 +203,43 @@ def _until_gone(cluster: Cluster) -> None:
     )
 
 
-def _until_it_serves(cluster: Cluster, command: tuple[str, ...], began: float) -> Restart:
-    silent: list[float] = []
+def _until_it_serves(cluster: Cluster, command: tuple[str, ...]) -> None:
+    """Wait until the API server says on its own node that it is ready, and runs as it should."""
+    node = _control_plane(cluster)
+    listing = ("ps", "-ww", "-A", "-o", "args=")
 
     def look() -> str:
-        problem = _not_ready(cluster)
-        if problem:
-            silent.append(time.monotonic())
-            return problem
-        # Nobody else can answer on that port: what runs is what answered, unless it ended since.
-        return "" if _running(cluster) == " ".join(command) else "the old process still answers"
+        # Nobody else can have the port: what runs is what answers.
+        if " ".join(command) not in cluster.docker_exec(node, *listing).splitlines():
+            return "no process has that command line"
+        return cluster.docker_exec(node, "curl", *_CURL, f"https://127.0.0.1:{_PORT}/readyz")
 
     _wait(
         cluster,
         look,
-        lambda problem: not problem,
+        lambda said: said == "ok",
         f"the API server of {cluster.name} to serve as {MANIFEST} says",
     )
-    now = time.monotonic()
-    return Restart(now - began, now - silent[0] if silent else 0.0)
+
+
+def _until_it_answers(cluster: Cluster) -> None:
+    """Wait until it answers us."""
+    from urllib3.exceptions import HTTPError
+
+    # The client's own pool has its certificates; its own calls would try again by themselves.
+    client: Any = cluster.client
+    pool, host = client.rest_client.pool_manager, client.configuration.host
+
+    def look() -> str:
+        try:
+            ready = pool.request("GET", f"{host}/readyz", timeout=_ANSWER_SECONDS, retries=False)
+        except HTTPError as error:
+            return f"no answer: {type(error).__name__}"
+        return "" if ready.status == 200 else f"not ready: {ready.status} {ready.reason}"
+
+    _wait(
+        cluster, look, lambda problem: not problem, f"the API server of {cluster.name} to answer us"
+    )
 
 
 def _wait(
@@ -194,33 +247,18 @@ def _wait(
 ) -> None:
     try:
         eventually(
-            ask, until, deadline=deadlines.current().api_serves, expecting=expecting, every=0.1
+            ask,
+            until,
+            deadline=deadlines.current().api_serves,
+            expecting=expecting,
+            every=0.2,
+            retry_on=(InfrastructureError,),
         )
     except NotProved as error:
         raise InfrastructureError(
             f"the API server did not come back: {error}",
             remedy=f"see `crictl ps -a` and `journalctl -u kubelet` on {_control_plane(cluster)}",
         ) from None
-
-
-def _not_ready(cluster: Cluster) -> str:
-    """Why the API server is not ready to serve; "" if it is."""
-    from urllib3.exceptions import HTTPError
-
-    # The client's own pool has its certificates; its own calls would try again by themselves.
-    client: Any = cluster.client
-    pool, host = client.rest_client.pool_manager, client.configuration.host
-    try:
-        ready = pool.request("GET", f"{host}/readyz", timeout=_ANSWER_SECONDS, retries=False)
-    except HTTPError as error:
-        return f"no answer: {type(error).__name__}"
-    return "" if ready.status == 200 else f"not ready: {ready.status} {ready.reason}"
-
-
-def _running(cluster: Cluster) -> str:
-    """The command line of the API server's process; "" if there is none."""
-    listed = cluster.docker_exec(_control_plane(cluster), "ps", "-ww", "-A", "-o", "args=")
-    return next((line for line in listed.splitlines() if line.split()[0] == _PROCESS), "")
 
 
 def _read(cluster: Cluster) -> str:

@@ -68,7 +68,7 @@ COREDNS_PATCH: dict[str, Any] = {
 
 #: The API server ends when its grace period is over, as long as somebody watches something: after
 #: 30 s by default, which is most of what a change of its flags takes.
-API_SERVER_PATCH: dict[str, Any] = {"spec": {"terminationGracePeriodSeconds": 2}}
+API_SERVER_PATCH: dict[str, Any] = {"spec": {"terminationGracePeriodSeconds": 1}}
 
 
 def read_config(path: Path) -> dict[str, Any]:

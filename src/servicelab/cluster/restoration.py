@@ -22,13 +22,20 @@ if TYPE_CHECKING:
 _TOLD = 4
 
 
+def _nothing_more(cluster: Cluster) -> None:
+    return None
+
+
 @contextmanager
-def restored(cluster: Cluster, by: str) -> Iterator[None]:
+def restored(
+    cluster: Cluster, by: str, *, works: Callable[[Cluster], None] = _nothing_more
+) -> Iterator[None]:
     """Let the cluster be disrupted, then prove it restored, or delete it.
 
     Args:
         cluster: nobody else may use it meanwhile.
         by: who disrupts it, for the message.
+        works: a further proof, once it is as before; raises InfrastructureError.
 
     Raises:
         InfrastructureError: it did not come back, and was deleted.
@@ -39,7 +46,7 @@ def restored(cluster: Cluster, by: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _prove_or_replace(cluster, before, by)
+        _prove_or_replace(cluster, before, by, works)
         cluster.finish_sweeping()
 
 
@@ -89,9 +96,12 @@ def _portrait_until(
         raise InfrastructureError(str(error)) from None
 
 
-def _prove_or_replace(cluster: Cluster, before: Portrait, by: str) -> None:
+def _prove_or_replace(
+    cluster: Cluster, before: Portrait, by: str, works: Callable[[Cluster], None]
+) -> None:
     try:
         prove_restored(cluster, before)
+        works(cluster)
     except InfrastructureError as error:
         cluster.delete()
         raise InfrastructureError(
