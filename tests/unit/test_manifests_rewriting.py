@@ -272,6 +272,22 @@ def test_a_document_that_grows_without_end_when_unfolded_is_read_as_it_stands() 
     assert moved(text) == text.replace("nginx", "h:5/library/nginx")
 
 
+def test_merge_keys_are_unfolded_once() -> None:
+    """A container that merges the one before it, thousands of times, takes no longer than it is."""
+    chain = "".join(f"  - &c{n}\n    <<: *c{n - 1}\n    name: c{n}\n" for n in range(1, 3000))
+    text = pod("nginx").replace("- name: a", "- &c0\n    name: a") + chain
+
+    assert moved(text) == text.replace("nginx", "h:5/library/nginx")
+
+
+def test_merge_keys_that_grow_with_every_line_are_refused() -> None:
+    """Each line adds a key to all that are merged so far."""
+    chain = [f"a{n}: &a{n} {{<<: *a{n - 1}, k{n}: v}}" for n in range(1, 2000)]
+
+    with pytest.raises(UsageError, match=r"its merge keys \(<<\) unfold to more than"):
+        moved("\n".join([pod("nginx") + "a0: &a0 {k0: v}", *chain]))
+
+
 def test_the_labs_own_manifests_can_be_rewritten() -> None:
     """Every manifest that stands beside a lab is read, and what changes are its images."""
     for file in sorted(Path(__file__).parents[2].glob("labs/*/*.yaml")):

@@ -108,12 +108,12 @@ def walk(objects: Iterable[Mapping]) -> Iterator[Mapping]:
             if isinstance(kind, Scalar) and kind.value == _SCHEMA_KIND:
                 continue
             yield node
-            todo += [value for key, value in node.entries() if key != "status"]
+            todo += [value for key, value in node.entries if key != "status"]
 
 
 def _image_scalars(objects: Iterable[Mapping], where: str) -> Iterator[Scalar]:
     for mapping in walk(objects):
-        for key, value in mapping.entries():
+        for key, value in mapping.entries:
             if not isinstance(value, Sequence):
                 continue
             parts = [item for item in value.items if isinstance(item, Mapping)]
@@ -128,7 +128,7 @@ def _image_scalars(objects: Iterable[Mapping], where: str) -> Iterator[Scalar]:
 
 
 def _scalars_at(mapping: Mapping, wanted: str, where: str) -> Iterator[Scalar]:
-    for key, value in mapping.entries():
+    for key, value in mapping.entries:
         if key != wanted:
             continue
         if not isinstance(value, Scalar):

@@ -36,19 +36,19 @@ def _candidates(objects: Iterable[Mapping]) -> Iterator[tuple[Scalar, str, str]]
     """Texts that may be images, each with its scalar and what it is called."""
     containers: set[int] = set()
     for mapping in walk(objects):
-        for key, value in mapping.entries():
+        for key, value in mapping.entries:
             if key in CONTAINER_LISTS and isinstance(value, Sequence):
                 containers |= {id(item) for item in value.items}
         if id(mapping) in containers:
             yield from _of_container(mapping)
             continue
-        for key, value in mapping.entries():
+        for key, value in mapping.entries:
             if isinstance(value, Scalar) and _ABOUT_IMAGES.search(key):
                 yield value, key, value.value
 
 
 def _of_container(container: Mapping) -> Iterator[tuple[Scalar, str, str]]:
-    for key, value in container.entries():
+    for key, value in container.entries:
         if not isinstance(value, Sequence):
             continue
         if key in ("args", "command"):

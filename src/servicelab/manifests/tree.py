@@ -20,6 +20,8 @@ _NULL = "tag:yaml.org,2002:null"
 _MERGE = "<<"
 # The parser's time grows with the square of the depth; a manifest has some twenty levels.
 _DEEPEST = 500
+# Each merged list can be merged again, and grow with every line.
+_MOST_MERGED = 100_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER = yaml.resolver.Resolver()
 
@@ -73,33 +75,34 @@ class Sequence(Node):
 
 @dataclass(eq=False, slots=True)
 class Mapping(Node):
-    """Keys and values, as they stand there."""
+    """Keys and values.
+
+    Attributes:
+        pairs: as they stand there.
+        entries: its keys that are scalars, with their values, then what `<<` merges in beside
+            them; a key that stands there twice is there twice.
+    """
 
     pairs: list[tuple[Node, Node]] = field(default_factory=list)
-
-    def entries(self) -> Iterator[tuple[str, Node]]:
-        """Its keys that are scalars, with their values; then what `<<` merges in beside them.
-
-        A key that stands there twice is given twice.
-        """
-        known: set[str] = set()
-        seen: set[int] = set()
-        todo: list[Node] = [self]
-        while todo:
-            node = todo.pop(0)
-            if isinstance(node, Sequence):
-                todo[:0] = node.items
-            if not isinstance(node, Mapping) or id(node) in seen:
-                continue
-            seen.add(id(node))
-            own = [(key.value, value) for key, value in node.pairs if isinstance(key, Scalar)]
-            yield from (pair for pair in own if pair[0] != _MERGE and pair[0] not in known)
-            known |= {name for name, _ in own}
-            todo[:0] = [value for name, value in own if name == _MERGE]
+    entries: list[tuple[str, Node]] = field(default_factory=list)
 
     def get(self, key: str) -> Node | None:
         """The value of a key; None if it has none."""
-        return next((value for name, value in self.entries() if name == key), None)
+        return next((value for name, value in self.entries if name == key), None)
+
+    def unfold(self) -> int:
+        """Fill in the entries, once all pairs are there; returns how many were merged in."""
+        own = [(key.value, value) for key, value in self.pairs if isinstance(key, Scalar)]
+        self.entries = [pair for pair in own if pair[0] != _MERGE]
+        known = {name for name, _ in own}
+        before = len(self.entries)
+        for _, merged in (pair for pair in own if pair[0] == _MERGE):
+            # What is merged was written before; one that is merged into itself is still empty.
+            for each in merged.items if isinstance(merged, Sequence) else [merged]:
+                new = each.entries if isinstance(each, Mapping) else []
+                self.entries += [pair for pair in new if pair[0] not in known]
+                known |= {name for name, _ in new}
+        return len(self.entries) - before
 
 
 def parse(text: str, where: str) -> list[Node]:
@@ -133,6 +136,7 @@ def _compose(text: str, where: str) -> Iterator[Node]:
     # What is open, outermost first; for a mapping also the key that waits for its value.
     open_nodes: list[tuple[Node, list[Node]]] = []
     root: Node | None = None
+    merged = 0
     event: Any
     for event in yaml.parse(text, Loader=_LOADER):
         node: Node
@@ -144,7 +148,13 @@ def _compose(text: str, where: str) -> Iterator[Node]:
                 yield root
             continue
         if isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            open_nodes.pop()
+            ended, _ = open_nodes.pop()
+            merged += ended.unfold() if isinstance(ended, Mapping) else 0
+            if merged > _MOST_MERGED:
+                raise UsageError(
+                    f"{where} line {_line(event)}: its merge keys (<<) unfold to more than "
+                    f"{_MOST_MERGED} entries, which no manifest's do"
+                )
             continue
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in anchors:
