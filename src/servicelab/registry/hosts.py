@@ -14,8 +14,9 @@ from servicelab.errors import InfrastructureError
 if TYPE_CHECKING:
     from servicelab.cluster import Cluster
 
-#: containerd looks here without being told to since 2.2; kind's nodes are told to before that.
-FOLDER = "/etc/containerd/certs.d"
+_CONTAINERD = "/etc/containerd"
+#: containerd 2.2 looks here without being told to, older ones if their `config_path` says so.
+FOLDER = f"{_CONTAINERD}/certs.d"
 _NAMESPACE = ("ctr", "--namespace", "k8s.io")
 #: A manifest and its configuration, in what `ctr content list` prints.
 _CONFIGURATION = re.compile(
@@ -49,11 +50,13 @@ def configure(cluster: Cluster, node: str, name: str, address: str) -> None:
 def unconfigure(cluster: Cluster, node: str, name: str) -> None:
     """Undo `configure`; twice does no harm."""
     cluster.docker_exec(node, "rm", "-rf", f"{FOLDER}/{name}")
+    find = ("find", _CONTAINERD, "-maxdepth", "1")
+    cluster.docker_exec(node, *find, "-path", FOLDER, "-empty", "-delete")
 
 
 def configured(cluster: Cluster, node: str, name: str) -> bool:
     """Whether a node has a file for a registry."""
-    found = cluster.docker_exec(node, "find", FOLDER, "-path", f"{FOLDER}/{name}/hosts.toml")
+    found = cluster.docker_exec(node, "find", _CONTAINERD, "-path", f"{FOLDER}/{name}/hosts.toml")
     return bool(found.strip())
 
 
@@ -99,5 +102,6 @@ def check_folder_is_read(configuration: str, node: str) -> None:
     if not any(FOLDER in path.split(":") for path in paths):
         raise InfrastructureError(
             f"containerd on {node} does not read {FOLDER}, so it can't be led to a registry",
-            remedy="use the bundle's node image, or one of kind v0.27 or newer",
+            remedy=f'set config_path = "{FOLDER}" by containerdConfigPatches in the kind '
+            "configuration, or use --images bundle",
         )
