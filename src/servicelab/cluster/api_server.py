@@ -9,16 +9,16 @@ manifest is edited in its place, the kubelet finds meanwhile that it can't start
 and tries again 10 to 15 s later (its back-off for Pods). So the old manifest is taken out here, and
 the new one put in when the old Pod is gone: then there is nothing to back off from.
 
-Whoever watches the API backs off as well, up to a minute if it is refused twice in a row. So nobody
-is to notice that it is away: those elsewhere are kept waiting for an answer instead of refused,
-those on its node are halted, but for the kubelet, which is started anew in the end.
+Whoever watches the API backs off as well, twice as long with each time that it is away within two
+minutes, up to a minute; so those who watch are started anew, which takes seconds.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,6 +31,7 @@ from servicelab.verdict import NotProved, deadlines, eventually
 
 if TYPE_CHECKING:
     from servicelab.cluster.kind_cluster import Cluster
+    from servicelab.cluster.node import Node
 
 T = TypeVar("T")
 
@@ -39,22 +40,9 @@ MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 _DRAFT = "/etc/kubernetes/kube-apiserver.yaml.draft"
 _PROCESS = "kube-apiserver"
 _PORT = 6443
-#: Drops connections from elsewhere as they begin; who calls tries again a second later. The first
-#: two lines make it the same a second time.
-_HUSH = f"""
-table inet servicelab-hush
-delete table inet servicelab-hush
-table inet servicelab-hush {{
-  chain input {{
-    type filter hook input priority -300
-    iif != "lo" tcp dport {_PORT} tcp flags & (syn | ack) == syn drop
-  }}
-}}
-"""
-#: Processes of the control-plane node that watch the API; the kernel cuts a name at 15 characters.
-_WATCHERS = "kube-controller|kube-scheduler|kube-proxy"
+#: Processes that watch the API, beside the kubelets; the kernel cuts a name at 15 characters.
+_WATCHERS = "kube-controller|kube-scheduler|kube-proxy|coredns"
 _CURL = ("--silent", "--show-error", "--fail", "--insecure", "--max-time", "2")
-_UNHUSH = "table inet servicelab-hush\ndelete table inet servicelab-hush\n"
 #: What the kubelet keeps of a Pod until it has done with it.
 _PODS = "/var/lib/kubelet/pods"
 _ANSWER_SECONDS = 2.0
@@ -161,34 +149,29 @@ def _swap(cluster: Cluster, manifest: str) -> Restart:
     node = _control_plane(cluster)
     began = time.monotonic()
     cluster.docker_exec(node, "install", "--mode=600", "/dev/stdin", _DRAFT, input=manifest)
-    with _unnoticed(cluster):
-        cluster.docker_exec(node, "rm", "--force", MANIFEST)
-        try:
-            _until_gone(cluster)
-        finally:
-            cluster.docker_exec(node, "mv", "--no-target-directory", _DRAFT, MANIFEST)
-        gone = time.monotonic()
-        _until_it_serves(cluster, command_in(manifest))
+    cluster.docker_exec(node, "rm", "--force", MANIFEST)
+    try:
+        _until_gone(cluster)
+    finally:
+        cluster.docker_exec(node, "mv", "--no-target-directory", _DRAFT, MANIFEST)
+    gone = time.monotonic()
+    _until_it_serves(cluster, command_in(manifest))
     _until_it_answers(cluster)
     now = time.monotonic()
+    _start_watchers_anew(cluster)
     return Restart(now - began, now - gone)
 
 
-@contextmanager
-def _unnoticed(cluster: Cluster) -> Iterator[None]:
-    """Let nobody find out that the API server is away, so that nobody backs off."""
-    node = _control_plane(cluster)
+def _start_watchers_anew(cluster: Cluster) -> None:
+    """Let nobody sit out the pause that he makes after the API server was away."""
 
-    def on_node(*argv: str, input: str | None = None) -> None:
-        cluster.docker_exec(node, *argv, input=input)
+    def on_node(node: Node) -> None:
+        cluster.docker_exec(node.name, "pkill", "--signal", "KILL", "--exact", _WATCHERS)
+        # A new kubelet starts what was killed at once: it has not counted how often that was.
+        cluster.docker_exec(node.name, "systemctl", "restart", "kubelet")
 
-    with ExitStack() as undo:
-        undo.callback(on_node, "systemctl", "restart", "kubelet")
-        undo.callback(on_node, "pkill", "--signal", "CONT", "--exact", _WATCHERS)
-        on_node("pkill", "--signal", "STOP", "--exact", _WATCHERS)
-        undo.callback(on_node, "nft", "--file", "/dev/stdin", input=_UNHUSH)
-        on_node("nft", "--file", "/dev/stdin", input=_HUSH)
-        yield
+    with ThreadPoolExecutor(max_workers=len(cluster.nodes)) as acting:
+        list(acting.map(on_node, cluster.nodes))
 
 
 def _until_gone(cluster: Cluster) -> None:
@@ -200,6 +183,8 @@ def _until_gone(cluster: Cluster) -> None:
         lambda: cluster.docker_exec(node, "find", *of_pod).split(),
         lambda found: not found,
         f"the kubelet of {node} to end the API server",
+        # What the Pod had is gone a moment before the kubelet lets another one take its place.
+        in_a_row=3,
     )
 
 
@@ -243,7 +228,12 @@ def _until_it_answers(cluster: Cluster) -> None:
 
 
 def _wait(
-    cluster: Cluster, ask: Callable[[], T], until: Callable[[T], bool], expecting: str
+    cluster: Cluster,
+    ask: Callable[[], T],
+    until: Callable[[T], bool],
+    expecting: str,
+    *,
+    in_a_row: int = 1,
 ) -> None:
     try:
         eventually(
@@ -252,6 +242,7 @@ def _wait(
             deadline=deadlines.current().api_serves,
             expecting=expecting,
             every=0.2,
+            in_a_row=in_a_row,
             retry_on=(InfrastructureError,),
         )
     except NotProved as error:
