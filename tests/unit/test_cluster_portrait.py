@@ -126,7 +126,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
 @pytest.mark.parametrize(
     ("target", "name", "value", "told"),
     [
-        (FakeApi, "taints", [Thing(key="a", effect="b")], "node c-worker, taints: none before, a:b now"),
+        (
+            FakeApi,
+            "taints",
+            [Thing(key="a", effect="b")],
+            "node c-worker, taints: none before, a:b now",
+        ),
         (FakeApi, "ready", "Unknown", "node c-worker, Ready: True before, Unknown now"),
         (FakeApi, "replicas_ready", 0, "coredns, Pods: 1 of 1 ready before, 0 of 1 ready now"),
         (FakeApi, "data", {"config.conf": "mode: ipvs"}, "ConfigMap kube-system/kube-proxy: "),
