@@ -22,6 +22,8 @@ from servicelab.verdict import Missing, deadlines
 if TYPE_CHECKING:
     from servicelab.cluster import Cluster
 
+#: The Secret with the webhook's certificate; the manifest has it empty.
+CERTIFICATE = "metallb-webhook-cert"
 #: Kinds of MetalLB's that people make; what MetalLB itself writes goes with its namespace.
 _MADE_BY_PEOPLE = (
     *("ipaddresspools", "l2advertisements", "bgpadvertisements", "bgppeers"),
@@ -102,6 +104,7 @@ def wait_until_ready(cluster: Cluster) -> None:
     """
     from kubernetes.client import AppsV1Api
 
+    _hand_over_certificate(cluster)
     apps = AppsV1Api(cluster.client)
     nodes = len(cluster.nodes)
     _all_ready(
@@ -191,6 +194,33 @@ def _wait_until_gone(cluster: Cluster) -> None:
             expecting=f"{what} to be gone",
             tell=lambda objects: f"still there: {', '.join(ours(objects))}",
         )
+
+
+def _hand_over_certificate(cluster: Cluster) -> None:
+    """Have the kubelet show the controller the certificate that the controller has just made.
+
+    It waits for that file, and the kubelet looks for changed Secrets only when it has something
+    else to do for the Pod, which may take a minute: until then the liveness probe fails, and after
+    40 s the container is started again. A change of the Pod's object is something to do.
+    """
+    from kubernetes.client import CoreV1Api
+
+    core = CoreV1Api(cluster.client)
+    watch_until(
+        core.list_namespaced_secret,
+        lambda secrets: CERTIFICATE in secrets and bool(secrets[CERTIFICATE].data),
+        deadline=deadlines.current().metallb_ready,
+        expecting="MetalLB's controller to make its webhook's certificate",
+        tell=lambda secrets: ", ".join(sorted(secrets)) or "no Secret",
+        namespace=NAMESPACE,
+        field_selector=f"metadata.name={CERTIFICATE}",
+    )
+    note = {"metadata": {"annotations": {"servicelab/certificate": "made"}}}
+    pods: list[Any] = core.list_namespaced_pod(
+        NAMESPACE, label_selector=f"component={CONTROLLER}"
+    ).items
+    for pod in pods:
+        core.patch_namespaced_pod(pod.metadata.name, NAMESPACE, note)
 
 
 def _all_ready(
