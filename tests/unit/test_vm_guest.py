@@ -103,7 +103,7 @@ def test_signals_reach_the_guest(monkeypatch: pytest.MonkeyPatch, orders: Orders
 @pytest.mark.parametrize(
     ("program", "says"),
     [
-        ("print('Kernel panic')\n", "the guest did not start: .* ends with: Kernel panic"),
+        ("print('Kernel panic: x\\nPID 1')\n", "guest did not start: .* says: Kernel panic: x;"),
         (say("failed mount: no such device"), "did not start: failed mount: no such device"),
         (READY + "print('Oops')\n", "the guest failed: it went off; .* Oops"),
         (READY + say("failed syncfs"), "the guest failed: syncfs"),

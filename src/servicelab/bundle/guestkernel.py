@@ -191,6 +191,10 @@ def _tools(bench: Bench) -> dict[str, str]:
     debian.unpack(
         debian.fetch(pins().debian["node_suite"], names, bench.scratch / "tools-debs"), root
     )
+    if (root / "bin/kmod").exists():
+        # The package's own link leads to /bin/kmod.
+        (root / "usr/bin").mkdir(parents=True, exist_ok=True)
+        (root / "usr/bin/depmod").symlink_to("../../bin/kmod")
     libraries = [str(path) for path in root.glob("*lib/*-linux-gnu")]
     libraries += [str(path) for path in root.glob("usr/lib/*-linux-gnu")]
     return {

@@ -91,8 +91,15 @@ class Guest:
             self._give_up = time.monotonic() + deadlines.current().guest_stopped.seconds
         if self._signals.count(signal.SIGINT) >= PATIENCE:
             self._give_up = time.monotonic()
+        self._tell(f"signal {number}")
+
+    def unread(self, stream: int) -> None:
+        """Say that nobody reads the command's stdout (0) or stderr (1) any more."""
+        self._tell(f"unread {stream}")
+
+    def _tell(self, text: str) -> None:
         try:
-            os.write(self._to_guest, f"signal {number}\n".encode())
+            os.write(self._to_guest, f"{text}\n".encode())
         except OSError:
             return  # It is gone, which is what was asked for.
 
@@ -161,9 +168,10 @@ class Guest:
         kept = state_root() / "logs" / "guest-console.log"
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(said)
+        panic = [line for line in said.splitlines() if "Kernel panic" in line]
+        words = panic[0] if panic else last_lines(said)
         return InfrastructureError(
-            f"the guest {what}: {why}; its console ends with: {last_lines(said)}",
-            remedy=f"see {kept}",
+            f"the guest {what}: {why}; its console says: {words}", remedy=f"see {kept}"
         )
 
 
@@ -244,12 +252,9 @@ def _start(machine: Machine, record: Record, sinks: Sinks) -> Guest:
         os.close(number)
     started: list[Guest] = []
 
-    def broken() -> None:
-        started[0].signal(signal.SIGPIPE)
-
     streams = [
-        pass_on(out[0], sinks.out, broken),
-        pass_on(err[0], sinks.err, broken),
+        pass_on(out[0], sinks.out, lambda: started[0].unread(0)),
+        pass_on(err[0], sinks.err, lambda: started[0].unread(1)),
         take_lines(reports[0], sinks.reports),
     ]
     started.append(Guest(process, orders[1], told[0], streams, folder))

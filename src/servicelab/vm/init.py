@@ -5,7 +5,8 @@ is in `orders.json` beside it, as `servicelab.vm.orders` writes it. It talks ove
 
 - ttyS0 and ttyS1 carry the command's stdout and stderr out,
 - ttyS2 is the console,
-- ttyS3 brings `signal NUMBER`, and carries `ready`, `exit CODE` or `failed SENTENCE` out,
+- ttyS3 brings `signal NUMBER` and `unread STREAM`, and carries out `ready`, then `exit CODE` or
+  `failed SENTENCE`,
 - ttyS4 carries out what the command writes to its third descriptor, if the orders ask for that.
 """
 
@@ -126,18 +127,60 @@ def run(orders: dict[str, Any], control: int) -> int:
     pid = os.fork()
     if pid == 0:
         become(orders, [into for _, into in pipes])
-    over, ended = os.pipe2(os.O_CLOEXEC)
-    copying = []
-    for line, (source, into) in zip(lines, pipes, strict=True):
+    for _, into in pipes:
         os.close(into)
-        copying.append(threading.Thread(target=copy, args=(source, line, over)))
-        copying[-1].start()
-    code = wait(pid, ends, control)
-    # What it left running in the background may hold its output open for ever.
-    os.close(ended)
-    for thread in copying:
-        thread.join()
+    copying = [Copying(source, line) for (source, _), line in zip(pipes, lines, strict=True)]
+    for each in copying:
+        each.start()
+    code = wait(pid, ends, control, copying)
+    for each in copying:
+        each.finish()
     return code
+
+
+class Copying(threading.Thread):
+    """Copies what the command prints to a serial line.
+
+    Args:
+        source: the end of a pipe.
+        line: the device.
+    """
+
+    def __init__(self, source: int, line: str) -> None:
+        super().__init__()
+        self.source = source
+        self.target = os.open(line, os.O_WRONLY | os.O_NOCTTY)
+        tty.setraw(self.target)
+        self.unread = False
+        self.over, self.ended = os.pipe2(os.O_CLOEXEC)
+
+    def run(self) -> None:
+        """Copy until the source ends, or has nothing more once the command has ended."""
+        poll = select.poll()
+        poll.register(self.source, select.POLLIN)
+        poll.register(self.over, select.POLLIN)
+        while not self.unread:
+            ready = [number for number, _ in poll.poll()]
+            # What the command left running in the background may hold its output open for ever.
+            if self.source not in ready or not (data := os.read(self.source, CHUNK)):
+                break
+            write(self.target, data)
+        # Whoever still writes there sees a broken pipe.
+        os.close(self.source)
+        termios.tcdrain(self.target)
+
+    def stop_reading(self) -> None:
+        """Nobody reads on the host any more."""
+        self.unread = True
+        self.finish(wait=False)
+
+    def finish(self, *, wait: bool = True) -> None:
+        """The command has ended: copy what is left."""
+        if self.ended >= 0:
+            os.close(self.ended)
+            self.ended = -1
+        if wait:
+            self.join()
 
 
 def become(orders: dict[str, Any], streams: list[int]) -> NoReturn:
@@ -159,7 +202,7 @@ def become(orders: dict[str, Any], streams: list[int]) -> NoReturn:
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
-def wait(pid: int, ends: int, control: int) -> int:
+def wait(pid: int, ends: int, control: int, copying: list[Copying]) -> int:
     """Wait for the command; signals from outside go to its process group."""
     poll = select.poll()
     poll.register(ends, select.POLLIN)
@@ -170,10 +213,11 @@ def wait(pid: int, ends: int, control: int) -> int:
         if control in ready:
             *lines, told = (told + os.read(control, CHUNK)).split(b"\n")
             for line in lines:
-                try:
-                    os.killpg(pid, int(line.removeprefix(b"signal ")))
-                except ProcessLookupError:
-                    continue
+                word, _, number = line.partition(b" ")
+                if word == b"unread":
+                    copying[int(number)].stop_reading()
+                else:
+                    send(pid, int(number))
         if ends in ready:
             os.read(ends, CHUNK)
             # Orphans too are ours to bury.
@@ -183,6 +227,14 @@ def wait(pid: int, ends: int, control: int) -> int:
                     return code if code >= 0 else 128 - code
 
 
+def send(group: int, number: int) -> None:
+    """Send a signal to a process group, if there still is one."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return
+
+
 def bury() -> tuple[int, int] | None:
     """A process that has ended and its status; None if none has."""
     try:
@@ -190,20 +242,6 @@ def bury() -> tuple[int, int] | None:
     except ChildProcessError:
         return None
     return (pid, status) if pid else None
-
-
-def copy(source: int, line: str, over: int) -> None:
-    """Copy to a serial line until the source ends, or has nothing more once `over` is closed."""
-    target = os.open(line, os.O_WRONLY | os.O_NOCTTY)
-    tty.setraw(target)
-    poll = select.poll()
-    poll.register(source, select.POLLIN)
-    poll.register(over, select.POLLIN)
-    while source in (ready := [number for number, _ in poll.poll()]) or over not in ready:
-        if not (data := os.read(source, CHUNK)):
-            break
-        write(target, data)
-    termios.tcdrain(target)
 
 
 def write(target: int, data: bytes) -> None:

@@ -60,6 +60,8 @@ def kernel_line(
         *("root=/dev/root", "rootfstype=hostfs", "hostfs=/", "ro"),
         *(f"uml_dir={folder}", "umid=uml"),
         f"init={folder / INIT}",
+        # Not before init: it would hide the host's /dev/shm, where init is.
+        "devtmpfs.mount=0",
         f"ubd0={folder / COPY_ON_WRITE},{folder / DATA}",
         *("con=null", "con0=null", "ssl=null"),
         f"ssl0=null,fd:{lines.out}",
