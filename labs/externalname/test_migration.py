@@ -32,7 +32,8 @@ def move(inside, **spec):
     shop = inside.lab.service("shop")
     before = inside.answer(shop)
     pods = inside.lab.ready_pods("app=shop", 2)
-    with inside.client.continuously_web(f"http://{shop.dns_name}/", host=SITE) as stream:
+    url = f"http://{shop.dns_name}/"
+    with inside.client.continuously_web(url, host=SITE, every=0.01) as stream:
         last_from(stream, ["edge-1"])
         inside.lab.patch_service("shop", **spec)
         last_from(stream, [pod.name for pod in pods])
