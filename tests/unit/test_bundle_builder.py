@@ -273,6 +273,9 @@ def test_what_the_cache_holds_is_listed() -> None:
 
     (entry,) = list_images()
 
-    assert (entry.name, entry.key, entry.size) == ("thing", thing.key, len("thing"))
+    assert (entry.name, entry.key) == ("thing", thing.key)
+    # What it takes on the disk: whole blocks, which a file system may also keep in the inode.
+    assert entry.size % 512 == 0
+    assert entry.size < 65536
     assert entry.to_dict()["built"] == pytest.approx(thing.folder.stat().st_mtime)
     assert thing.key in str(entry)

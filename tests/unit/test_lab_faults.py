@@ -45,6 +45,9 @@ class FakeCluster:
             raise self.failure
         return "done"
 
+    def localised(self, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return documents
+
     def sweep(self, deletion: Any) -> None:
         self.swept += 1
 
