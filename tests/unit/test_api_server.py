@@ -66,9 +66,21 @@ class FakeNode:
 
     def docker_exec(self, node: str, *argv: str, input: str | None = None) -> str:
         """What is done to the manifest and looked at in the node's container."""
-        if argv[0] in ("pkill", "systemctl"):
-            self.anew.append(f"{node}: {argv[0]} {argv[-1]}")
-            return ""
+        match argv:
+            case ("pkill", "--signal", signal, "--exact", "kube-proxy"):
+                self.anew.append(f"{node}: {signal} kube-proxy")
+                return ""
+            case ("kill", "-KILL", *pids):
+                self.anew.append(f"{node}: kill {' '.join(pids)}")
+                return ""
+            case ("systemctl", "restart", "kubelet"):
+                self.anew.append(f"{node}: restart kubelet")
+                return ""
+            case ("ps", "-A", "-o", "pid=,comm="):
+                control_plane = "  12 kube-controller\n  13 kube-scheduler\n"
+                return ("   1 systemd\n  11 kube-proxy\n  14 sh <defunct>\n") + (
+                    control_plane if node == "fake-control-plane" else ""
+                )
         assert node == "fake-control-plane"
         match argv:
             case ("cat", path):
@@ -162,12 +174,15 @@ def test_the_flags_are_there_inside_and_gone_afterwards(node: Any) -> None:
         assert "--service-node-port-range=30000-40000" in node.runs
         assert is_changed("fake")
         assert restart.seconds >= restart.start_seconds > 0
-        assert len(node.anew) == 4
-        assert set(node.anew) == {
-            f"{name}: {what}"
-            for name in ("fake-control-plane", "fake-worker")
-            for what in (f"pkill {api_server._WATCHERS}", "systemctl kubelet")
-        }
+        assert sorted(node.anew) == [
+            "fake-control-plane: CONT kube-proxy",
+            "fake-control-plane: STOP kube-proxy",
+            "fake-control-plane: kill 12 13",
+            "fake-control-plane: restart kubelet",
+            "fake-worker: CONT kube-proxy",
+            "fake-worker: STOP kube-proxy",
+            "fake-worker: restart kubelet",
+        ]
 
     assert node.files == {api_server.MANIFEST: MANIFEST}
     assert node.runs == command_in(MANIFEST)
@@ -229,6 +244,7 @@ def test_an_api_server_that_stays_away_is_told(node: Any) -> None:
         pytest.fail("the body must not run")
 
     assert node.files[api_server.MANIFEST] == MANIFEST, "it is put back all the same"
+    assert node.anew[-1].endswith("CONT kube-proxy")
     assert is_changed("fake")
 
 

@@ -10,7 +10,8 @@ and tries again 10 to 15 s later (its back-off for Pods). So the old manifest is
 the new one put in when the old Pod is gone: then there is nothing to back off from.
 
 Whoever watches the API backs off as well, twice as long with each time that it is away within two
-minutes, up to a minute; so those who watch are started anew, which takes seconds.
+minutes, up to a minute. So kube-proxy is halted meanwhile (it is not started anew: in nftables mode
+it may begin with empty maps), and the others who watch are started anew, which takes seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from servicelab.verdict import NotProved, deadlines, eventually
 
 if TYPE_CHECKING:
     from servicelab.cluster.kind_cluster import Cluster
-    from servicelab.cluster.node import Node
 
 T = TypeVar("T")
 
@@ -40,8 +40,9 @@ MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 _DRAFT = "/etc/kubernetes/kube-apiserver.yaml.draft"
 _PROCESS = "kube-apiserver"
 _PORT = 6443
-#: Processes that watch the API, beside the kubelets; the kernel cuts a name at 15 characters.
-_WATCHERS = "kube-controller|kube-scheduler|kube-proxy|coredns"
+#: Processes that watch the API and can be started anew; the kernel cuts a name at 15 characters.
+_STARTED_ANEW = frozenset({"kube-controller", "kube-scheduler", "coredns"})
+_HALTED = "kube-proxy"
 _CURL = ("--silent", "--show-error", "--fail", "--insecure", "--max-time", "2")
 #: What the kubelet keeps of a Pod until it has done with it.
 _PODS = "/var/lib/kubelet/pods"
@@ -149,29 +150,53 @@ def _swap(cluster: Cluster, manifest: str) -> Restart:
     node = _control_plane(cluster)
     began = time.monotonic()
     cluster.docker_exec(node, "install", "--mode=600", "/dev/stdin", _DRAFT, input=manifest)
-    cluster.docker_exec(node, "rm", "--force", MANIFEST)
-    try:
-        _until_gone(cluster)
-    finally:
-        cluster.docker_exec(node, "mv", "--no-target-directory", _DRAFT, MANIFEST)
-    gone = time.monotonic()
-    _until_it_serves(cluster, command_in(manifest))
+    with _halted(cluster):
+        cluster.docker_exec(node, "rm", "--force", MANIFEST)
+        try:
+            _until_gone(cluster)
+        finally:
+            cluster.docker_exec(node, "mv", "--no-target-directory", _DRAFT, MANIFEST)
+        gone = time.monotonic()
+        _until_it_serves(cluster, command_in(manifest))
     _until_it_answers(cluster)
     now = time.monotonic()
-    _start_watchers_anew(cluster)
+    _on_every_node(cluster, _start_watchers_anew)
     return Restart(now - began, now - gone)
 
 
-def _start_watchers_anew(cluster: Cluster) -> None:
+@contextmanager
+def _halted(cluster: Cluster) -> Iterator[None]:
+    """Halt kube-proxy on every node: it does not find out what it does not see."""
+
+    def signal(name: str) -> None:
+        _on_every_node(
+            cluster,
+            lambda cluster, node: cluster.docker_exec(
+                node, "pkill", "--signal", name, "--exact", _HALTED
+            ),
+        )
+
+    try:
+        signal("STOP")
+        yield
+    finally:
+        signal("CONT")
+
+
+def _start_watchers_anew(cluster: Cluster, node: str) -> None:
     """Let nobody sit out the pause that he makes after the API server was away."""
+    listed = cluster.docker_exec(node, "ps", "-A", "-o", "pid=,comm=").splitlines()
+    found = [line.split() for line in listed]
+    pids = [pid for pid, name, *_ in found if name in _STARTED_ANEW]
+    if pids:
+        cluster.docker_exec(node, "kill", "-KILL", *pids)
+    # A new kubelet starts them again at once: it has not counted how often that was.
+    cluster.docker_exec(node, "systemctl", "restart", "kubelet")
 
-    def on_node(node: Node) -> None:
-        cluster.docker_exec(node.name, "pkill", "--signal", "KILL", "--exact", _WATCHERS)
-        # A new kubelet starts what was killed at once: it has not counted how often that was.
-        cluster.docker_exec(node.name, "systemctl", "restart", "kubelet")
 
+def _on_every_node(cluster: Cluster, act: Callable[[Cluster, str], object]) -> None:
     with ThreadPoolExecutor(max_workers=len(cluster.nodes)) as acting:
-        list(acting.map(on_node, cluster.nodes))
+        list(acting.map(lambda node: act(cluster, node.name), cluster.nodes))
 
 
 def _until_gone(cluster: Cluster) -> None:
