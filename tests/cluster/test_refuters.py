@@ -1,7 +1,7 @@
 """Every claim of every lab can fail: under its refuter it does, and for the stated reason.
 
-For each lab one session of pytest runs its tests under its refuters, in both proxy modes, on a
-cluster of its own; the tests here read what came of it.
+For each lab one session of pytest runs its tests under its refuters, in iptables and nftables mode
+or in those that --proxy-mode names, on a cluster of its own; the tests here read what came of it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
+from servicelab.pytest_plugin import chosen_modes
 from servicelab.verdict.catalogue import read_catalogue
 from servicelab.verdict.refuter import load_refuters
 
@@ -30,13 +32,27 @@ SHORT = {"endpoints_follow": 4, "rules_programmed": 5, "service_reachable": 4, "
 LONG = {"layers_walked": 15}
 
 
-def cases(lab: str) -> list[tuple[str, str, str]]:
+def modes_of(config: pytest.Config) -> tuple[str, ...]:
+    """The modes that the command line names, else both."""
+    return chosen_modes(config) if config.option.proxy_mode else MODES
+
+
+def cases(lab: str, modes: Sequence[str]) -> list[tuple[str, str, str]]:
     """A lab's claims, each in every mode where it is tested: lab, claim, mode."""
     claims = read_catalogue(ROOT / "labs" / lab / "claims.toml").claims.values()
-    return [(lab, claim.id, mode) for mode in MODES for claim in claims if mode in claim.modes]
+    return [(lab, claim.id, mode) for mode in modes for claim in claims if mode in claim.modes]
 
 
-CASES = [case for lab in LABS for case in cases(lab)]
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each lab's claims, in the modes of this run."""
+    if "claim" in metafunc.fixturenames:
+        found = [case for lab in LABS for case in cases(lab, modes_of(metafunc.config))]
+        metafunc.parametrize(
+            ("session", "lab", "claim", "mode"),
+            [(lab, lab, claim, mode) for lab, claim, mode in found],
+            indirect=["session"],
+            ids=[f"{claim}-{mode}" for _, claim, mode in found],
+        )
 
 
 @pytest.fixture(scope="session")
@@ -58,18 +74,18 @@ def session(request: pytest.FixtureRequest, sessions: Path) -> dict[str, Any]:
     written = sessions / f"{lab}.json"
     with FileLock(sessions / f"{lab}.lock"):
         if not written.exists():
-            print(run_refuted(lab, written))
+            print(run_refuted(lab, written, modes_of(request.config)))
     assert written.exists(), f"the session of {lab} ended early and wrote nothing"
     found: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
     return found
 
 
-def run_refuted(lab: str, written: Path) -> str:
+def run_refuted(lab: str, written: Path, modes: Sequence[str]) -> str:
     """Run a lab under its refuters; returns what pytest printed."""
     return subprocess.run(
         [
             sys.executable, "-m", "pytest", str(Path("labs", lab)),
-            f"--refute={REFUTERS / lab}.py", f"--proxy-mode={','.join(MODES)}",
+            f"--refute={REFUTERS / lab}.py", f"--proxy-mode={','.join(modes)}",
             f"--cluster-name=refute-{lab}", f"--claims-json={written}",
             "--numprocesses=2", "--tb=short",
             *(f"--deadline={name}={seconds}" for name, seconds in {**SHORT, **LONG}.items()),
@@ -89,12 +105,6 @@ def test_nothing_else_came_in_between(session: dict[str, Any]) -> None:
     assert session["run"]["exit_status"] == pytest.ExitCode.TESTS_FAILED
 
 
-@pytest.mark.parametrize(
-    ("session", "lab", "claim", "mode"),
-    [(lab, lab, claim, mode) for lab, claim, mode in CASES],
-    indirect=["session"],
-    ids=[f"{claim}-{mode}" for _, claim, mode in CASES],
-)
 def test_a_claim_fails_under_its_refuter(
     session: dict[str, Any], lab: str, claim: str, mode: str
 ) -> None:
