@@ -21,7 +21,7 @@ LOGGED = {
     "ipvs": "Using ipvs Proxier",
 }
 LACKS_IPVS = "IPVS proxier"  # kube-proxy's words where the kernel has no ip_vs
-BRIEF = 1.0  # seconds: a client that tries once more notices nothing
+BRIEF = 5.0  # seconds: TCP's own first two repetitions (1 s, 3 s) get a client over it
 CONNECTION = 0.02  # seconds between two requests of the client that goes on asking
 
 
