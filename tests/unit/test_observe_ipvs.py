@@ -21,16 +21,16 @@ Prot LocalAddress:Port Scheduler Flags
 TABLE = (
     HEAD
     + """\
-TCP  0A600001:01BB rr 
+TCP  0A600001:01BB rr  
   -> AC1E0003:192B      Masq    1      2          0         
-UDP  0A60000A:0035 rr 
-TCP  0A600010:0050 rr persistent 1000 FFFFFFFF
+UDP  0A60000A:0035 rr  
+TCP  0A600010:0050 rr  persistent 1000 FFFFFFFF
   -> 0AF40102:0050      Masq    1      0          0         
   -> 0AF40103:0050      Masq    1      0          3         
   -> 0AF40202:0050      Masq    0      1          0         
-TCP  AC1E0003:7530 rr 
+TCP  AC1E0003:7530 rr  
   -> 0AF40102:0050      Masq    1      0          0         
-TCP  0AF40101:7530 rr 
+TCP  0AF40101:7530 rr  
   -> 0AF40102:0050      Masq    1      0          0         
 """  # noqa: W291 - the kernel's own blanks
 )

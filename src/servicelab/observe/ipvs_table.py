@@ -19,7 +19,7 @@ _HEAD = (
     re.compile(r"  -> RemoteAddress:Port Forward Weight ActiveConn InActConn"),
 )
 _V4 = r"([0-9A-F]{8}):([0-9A-F]{4})"
-_VIRTUAL = re.compile(rf"(TCP|UDP|SCTP)  {_V4} (\w+) (?:ops )?(?:persistent (\d+) [0-9A-F]{{8}})?")
+_VIRTUAL = re.compile(rf"(TCP|UDP|SCTP)  {_V4} (\w+) (?:ops )? (?:persistent (\d+) [0-9A-F]{{8}})?")
 _REAL = re.compile(rf"  -> {_V4} +(\w+) +(\d+) +(\d+) +(\d+) *")
 # Local: an address of the node itself, as the API server's is.
 _FORWARDS = frozenset({"Masq", "Local"})
