@@ -25,8 +25,9 @@ class FakeEngine:
 
     def docker(self, *args: str) -> str:
         """`docker kill`, `start`, `ps` and `inspect`."""
-        if args[0] in ("kill", "start"):
+        if args[0] in ("kill", "start", "network"):
             self.calls.append(args)
+        if args[0] in ("kill", "start"):
             self.running = args[0] == "start"
         if args[0] == "start":
             self.addresses.pop(0)
@@ -66,7 +67,11 @@ def test_a_node_is_killed_and_started_again(monkeypatch: pytest.MonkeyPatch) -> 
     with dead(cluster(engine, monkeypatch), "worker"):
         assert engine.calls == [("kill", "worker")]
 
-    assert engine.calls[1:] == [("start", "worker")]
+    assert engine.calls[1:] == [
+        ("network", "disconnect", "kind", "worker"),
+        ("network", "connect", "--ip", "172.30.0.3", "kind", "worker"),
+        ("start", "worker"),
+    ], "with the address that it had, though another may be free before it"
 
 
 def test_it_is_started_after_a_failure_too(monkeypatch: pytest.MonkeyPatch) -> None:

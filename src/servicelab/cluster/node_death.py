@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,11 +28,15 @@ def dead(cluster: Cluster, node: str) -> Iterator[None]:
         InfrastructureError: it did not come back as it was.
     """
     address = _address(cluster, node)
+    network, fixed = _place_in_network(cluster, node)
     cluster.engine.docker("kill", node)
     try:
         yield
     finally:
         started = datetime.now(UTC)
+        # A container that starts again gets the lowest address that is free; its own is asked for.
+        cluster.engine.docker("network", "disconnect", network, node)
+        cluster.engine.docker("network", "connect", *fixed, network, node)
         cluster.engine.docker("start", node)
         if (now := _address(cluster, node)) != address:
             raise InfrastructureError(
@@ -79,6 +84,14 @@ def wait_until_ready(cluster: Cluster, node: str, since: datetime) -> None:
         )
     except NotProved as error:
         raise InfrastructureError(str(error)) from None
+
+
+def _place_in_network(cluster: Cluster, node: str) -> tuple[str, list[str]]:
+    """The network a node is in, and the options that give it the same addresses there."""
+    (container,) = json.loads(cluster.engine.docker("inspect", node))
+    ((network, endpoint),) = container["NetworkSettings"]["Networks"].items()
+    options = {"--ip": endpoint["IPAddress"], "--ip6": endpoint.get("GlobalIPv6Address", "")}
+    return network, [word for option in options.items() if option[1] for word in option]
 
 
 def _address(cluster: Cluster, node: str) -> str:
