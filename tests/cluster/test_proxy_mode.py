@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from servicelab.cluster.mode_leftovers import clean, kernel_state
-from servicelab.cluster.proxy_mode import ModeRefused, mode_seen, read_configuration
+from servicelab.cluster.proxy_mode import ModeRefused, mode_seen, read_configuration, restart
 from servicelab.cluster.readiness import prove_ready
+from servicelab.observe.model import rules_for
+from servicelab.observe.node_rules import node_rules
 
 pytestmark = pytest.mark.docker
 
@@ -61,6 +63,21 @@ def test_leftovers_of_other_modes_are_cleaned_and_services_go_on(cluster):
     assert left.left_behind(cluster.mode) == ()
     assert left.modes == (cluster.mode,)
     prove_ready(cluster)
+
+
+def test_a_kube_proxy_that_starts_again_keeps_every_rule(cluster):
+    """In nftables mode too, where it compares what it wants with what nft lists."""
+    before = cluster.mode
+    for mode in (OTHER[before], before):
+        cluster.switch_mode(mode)
+        for vantage in cluster.node_vantages:
+            rules = node_rules(cluster, vantage.name, mode)
+            assert rules_for(rules, "default", "kubernetes")
+
+            restart(cluster, vantage, mode)
+
+            assert node_rules(cluster, vantage.name, mode) == rules
+        prove_ready(cluster)
 
 
 @pytest.mark.skipif(Path("/proc/net/ip_vs").exists(), reason="this kernel has ip_vs")

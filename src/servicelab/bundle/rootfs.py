@@ -29,6 +29,9 @@ KUBE_PROXY_PACKAGES = (
     *("libjansson4", "libedit2", "libbsd0", "libmd0", "libtinfo6", "ipset", "libipset13"),
     *("conntrack", "kmod", "libkmod2", "liblzma5", "libzstd1", "libssl3", "dash", "coreutils"),
     *("libacl1", "libattr1", "libselinux1", "libpcre2-8-0"),
+    # Without /etc/protocols nft lists a map's keys with numbers; kube-proxy, when it starts again,
+    # takes them for stale ones and deletes what it has just written under the names.
+    "netbase",
 )
 IPTABLES = ("iptables", "ip6tables")
 # What no program of an image reads.
@@ -85,6 +88,7 @@ def kube_proxy_root_step() -> Step:
         _complete(bench, root)
         for program in ("iptables", "ip6tables", "nft", "ipset", "conntrack"):
             _try(bench, root, f"/usr/sbin/{program}", "--version")
+        _try(bench, root, "/bin/cat", "/etc/protocols")
 
     facts = {"suite": suite, "packages": KUBE_PROXY_PACKAGES, "without": SUPERFLUOUS}
     return make_step("kube-proxy-root", build, facts=facts, disk=60)
