@@ -54,6 +54,9 @@ def answers(outside: OutsideVantage) -> Callable[[str], None]:
     """Waits until a URL answers outside: an address is given before it is announced."""
 
     def wait(url: str) -> None:
+        # The Service that had this address before is answered for by nobody any more, but packets
+        # would still reach the node that did, whose rules take them.
+        outside.forget_neighbours()
         eventually(
             lambda: outside.get(url, timeout=1.0),
             lambda reply: reply.status == 200,

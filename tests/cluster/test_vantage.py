@@ -230,6 +230,16 @@ def test_outside_has_no_route_to_services_until_it_is_given_one(
     assert after[0].error in ("timeout", "unreachable"), after.table()
 
 
+def test_a_neighbour_is_forgotten(outside: OutsideVantage, nodes: list[NodeVantage]) -> None:
+    """What ARP has told stays known until it is forgotten."""
+    node = nodes[-1]
+    assert outside.tcp(node.ip, 10250).ok
+
+    assert node.ip in outside.neighbours()
+    outside.forget_neighbours()
+    assert node.ip not in outside.neighbours()
+
+
 def test_a_continuous_client_runs_beside_other_questions(web: Web) -> None:
     """A stream through a Service goes on while its Pod asks other things, without an error."""
     with web.client.continuously_web(web.address, 8080, every=0.01) as stream:

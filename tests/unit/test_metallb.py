@@ -305,7 +305,7 @@ def service(ips: list[str], *events: tuple[str, str]) -> Any:
 @pytest.fixture
 def no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing ever changes."""
-    monkeypatch.setattr("servicelab.lab.watching._api_watch", lambda *args, **more: iter(()))
+    monkeypatch.setattr("servicelab.verdict.watching._api_watch", lambda *args, **more: iter(()))
 
 
 def test_an_address_is_what_the_status_says() -> None:

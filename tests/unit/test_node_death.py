@@ -56,7 +56,7 @@ def cluster(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, *, late: float 
             return Object(items=[node], metadata=Object(resource_version="1"))
 
     monkeypatch.setattr(kubernetes_client, "CoreV1Api", Core)
-    monkeypatch.setattr("servicelab.lab.watching._api_watch", lambda *args, **more: iter(()))
+    monkeypatch.setattr("servicelab.verdict.watching._api_watch", lambda *args, **more: iter(()))
     return Object(engine=engine, name="one", client=None)
 
 

@@ -224,11 +224,13 @@ def test_routes_are_given_and_taken_as_root_of_the_container() -> None:
 
     outside.add_route("10.96.0.0/16", "172.18.0.2")
     outside.del_route("10.96.0.0/16")
+    outside.forget_neighbours()
     outside.remove()
 
-    into = ["exec", "--user", "0:0", outside.name, "ip", "route"]
+    into = ["exec", "--user", "0:0", outside.name, "ip"]
     assert engine.commands == [
-        [*into, "replace", "10.96.0.0/16", "via", "172.18.0.2"],
-        [*into, "del", "10.96.0.0/16"],
+        [*into, "route", "replace", "10.96.0.0/16", "via", "172.18.0.2"],
+        [*into, "route", "del", "10.96.0.0/16"],
+        [*into, "neighbour", "flush", "all"],
         ["rm", "--force", "--volumes", outside.name],
     ]

@@ -176,5 +176,5 @@ def node_step(commands: dict[str, Step], probe: Step) -> Step:
         probe,
     ]
     return make_step(
-        "node", build, facts=facts, files=[PODNET_MANIFEST], needs=needs, disk=2600, recipe=3
+        "node", build, facts=facts, files=[PODNET_MANIFEST], needs=needs, disk=2600, recipe=4
     )

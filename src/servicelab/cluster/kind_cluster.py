@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -234,7 +233,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         lease.with_(mode=self.mode, kubernetes=self.kubernetes_version)
 
     def _run_kind_create(self, config: dict[str, Any], lease: Lease) -> None:
-        from servicelab.cluster.readiness import start_probes
+        from servicelab.cluster.readiness import import_what_proves, start_probes
 
         patches = write_patches(self.path / "patches")
         file = self.path / "kind-config.yaml"
@@ -242,8 +241,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         self.kubeconfig_path.parent.mkdir(parents=True, exist_ok=True)
 
         began = time.monotonic()
-        # A second of imports, done while kind works.
-        Thread(target=import_module, args=("kubernetes.client",), daemon=True).start()
+        Thread(target=import_what_proves, daemon=True).start()
 
         def on_step(step: str) -> None:
             self.progress.say(f"       {step}: done after {time.monotonic() - began:.1f} s")

@@ -59,7 +59,7 @@ def wait_until_ready(cluster: Cluster, node: str, since: datetime) -> None:
     """
     from kubernetes.client import CoreV1Api
 
-    from servicelab.lab.watching import watch_until
+    from servicelab.verdict.watching import watch_until
 
     # The API has whole seconds.
     start = since.replace(microsecond=0)

@@ -17,6 +17,7 @@ from servicelab.cache import state_root
 from servicelab.errors import InfrastructureError
 from servicelab.vantage.channel import ChannelBroken
 from servicelab.verdict import NotProved, deadlines, eventually
+from servicelab.verdict.watching import watch_until
 
 if TYPE_CHECKING:
     from servicelab.cluster.kind_cluster import Cluster
@@ -66,6 +67,20 @@ def start_probes(cluster: Cluster) -> None:
     cluster.docker_exec(control_plane, "kubectl", _ADMIN, "apply", "-f", "-", input=NODE_PROBES)
 
 
+def import_what_proves() -> None:
+    """Import what `prove_ready` needs: over a second of work, best done while kind waits.
+
+    The client's own package loads nothing by itself, the API's class loads all its models.
+    """
+    import websocket
+    from kubernetes import config, watch
+    from kubernetes.client import CoreV1Api
+
+    from servicelab.vantage import nodes, pod_channel
+
+    _ = (CoreV1Api, config, nodes, pod_channel, watch, websocket)
+
+
 def prove_ready(cluster: Cluster) -> list[NodeProof]:
     """Wait until every node has seen a Service and a DNS answer.
 
@@ -82,12 +97,13 @@ def prove_ready(cluster: Cluster) -> list[NodeProof]:
         return seen[vantage.name]
 
     def prove(vantage: NodeVantage) -> NodeProof:
+        _wait_for_probe(cluster, vantage)
         return eventually(
             lambda: ask(vantage),
             lambda proof: proof.holds,
             deadline=deadlines.current().cluster_ready,
             expecting=f"the node {vantage.name} to reach a Service and the cluster DNS",
-            every=0.05,
+            every=0.1,
         )
 
     try:
@@ -99,6 +115,24 @@ def prove_ready(cluster: Cluster) -> list[NodeProof]:
             f"the cluster {cluster.name} did not become ready: {error}",
             remedy="`servicelab doctor` says what this machine lacks",
         ) from error
+
+
+def _wait_for_probe(cluster: Cluster, vantage: NodeVantage) -> None:
+    """Watch until a node's probe runs: to try again and again would keep it from starting."""
+    from kubernetes.client import CoreV1Api
+
+    from servicelab.vantage.nodes import PROBE_SELECTOR, SYSTEM_NAMESPACE, is_up
+
+    watch_until(
+        CoreV1Api(cluster.client).list_namespaced_pod,
+        lambda pods: any(is_up(pod) for pod in pods.values()),
+        deadline=deadlines.current().cluster_ready,
+        expecting=f"a probe to run on the node {vantage.name}",
+        tell=lambda pods: ", ".join(f"{each} {pod.status.phase}" for each, pod in pods.items()),
+        namespace=SYSTEM_NAMESPACE,
+        label_selector=PROBE_SELECTOR,
+        field_selector=f"spec.nodeName={vantage.name}",
+    )
 
 
 def ask_from(vantage: NodeVantage) -> NodeProof:

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
 
+# Every wait needs it, those of the cleaning too: an import that Ctrl-C cuts short can't be made up
+# for in the same process.
+import tenacity  # noqa: F401
 from filelock import FileLock, Timeout
 
 from servicelab.engine import guard, leftovers, users

@@ -15,10 +15,10 @@ from servicelab.explain.objects import Json
 from servicelab.explain.reading import Access
 from servicelab.explain.snapshot import Snapshot
 from servicelab.lab.pods import pods_in_words
-from servicelab.lab.watching import watch_until
 from servicelab.vantage.nodes import SYSTEM_NAMESPACE
 from servicelab.vantage.pods import PodVantage, client_pod_manifest
 from servicelab.verdict import deadlines
+from servicelab.verdict.watching import watch_until
 
 if TYPE_CHECKING:
     from servicelab.vantage import Vantage

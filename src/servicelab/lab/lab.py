@@ -17,9 +17,9 @@ from servicelab.lab.namespace import create_namespace, namespace_name
 from servicelab.lab.node_ports import apply_when_free, fixes_a_number
 from servicelab.lab.pods import LabPod, is_going, is_ready, lab_pod, pods_in_words
 from servicelab.lab.service import Service
-from servicelab.lab.watching import watch_until
 from servicelab.vantage.pods import PodVantage, client_pod_manifest
 from servicelab.verdict import Missing, deadlines
+from servicelab.verdict.watching import watch_until
 
 if TYPE_CHECKING:
     from kubernetes.client import AppsV1Api, CoreV1Api, DiscoveryV1Api

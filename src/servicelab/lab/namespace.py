@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from servicelab.errors import UsageError
 from servicelab.lab.node_ports import LAB_LABELS
-from servicelab.lab.watching import watch_until
 from servicelab.verdict import deadlines
+from servicelab.verdict.watching import watch_until
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from servicelab.lab.pods import LabPod
-from servicelab.lab.watching import watch_until
 from servicelab.verdict import Missing, deadlines, eventually
+from servicelab.verdict.watching import watch_until
 
 if TYPE_CHECKING:
     from servicelab.lab.lab import Lab

@@ -14,10 +14,10 @@ from servicelab.cluster.lease import cluster_folder
 from servicelab.engine import users
 from servicelab.errors import UsageError
 from servicelab.lab.manifests import Document
-from servicelab.lab.watching import watch_until
 from servicelab.metallb import webhook
 from servicelab.metallb.manifest import CONTROLLER, MANAGED_BY, NAMESPACE, OURS, SPEAKER, prepared
 from servicelab.verdict import Missing, deadlines
+from servicelab.verdict.watching import watch_until
 
 if TYPE_CHECKING:
     from servicelab.cluster import Cluster

@@ -80,13 +80,18 @@ class NodeVantage(Vantage):
                 f"the API server does not say where {self.name}'s probe is: {reason}"
             ) from error
         for pod in pods:
-            if pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None:
+            if is_up(pod):
                 return str(pod.metadata.name)
         seen = ", ".join(f"{pod.metadata.name} {pod.status.phase}" for pod in pods)
         raise ChannelBroken(
             f"no probe runs on {self.name} ({seen or 'it has no probe Pod'})",
             remedy=f"see: kubectl -n {SYSTEM_NAMESPACE} describe daemonset probe-node",
         )
+
+
+def is_up(pod: Any) -> bool:
+    """Whether a probe Pod runs, and is not being deleted."""
+    return bool(pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None)
 
 
 def node_vantages(configuration: Configuration) -> dict[str, NodeVantage]:

@@ -73,8 +73,22 @@ class OutsideVantage(Vantage):
         """Its IPv4 routes, as `ip route` prints them."""
         return self._ip_route("show")
 
+    def neighbours(self) -> str:
+        """The addresses whose MAC addresses it knows, as `ip neighbour` prints them."""
+        return self._ip("neighbour", "show", "nud", "all")
+
+    def forget_neighbours(self) -> None:
+        """Empty that table, so that the next packet asks anew.
+
+        An address that another had a moment ago still leads there otherwise.
+        """
+        self._ip("neighbour", "flush", "all")
+
     def _ip_route(self, *words: str) -> str:
-        return self._engine.docker("exec", "--user", "0:0", self.container, "ip", "route", *words)
+        return self._ip("route", *words)
+
+    def _ip(self, *words: str) -> str:
+        return self._engine.docker("exec", "--user", "0:0", self.container, "ip", *words)
 
     def remove(self) -> None:
         """Hang up and remove the container. Twice does no harm."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from servicelab.lab.watching import watch_until
 from servicelab.verdict import Deadline, Missing, NotProved
 from servicelab.verdict.message import heading
+from servicelab.verdict.watching import watch_until
 
 TEN = Deadline("pod_ready", 10)
 
