@@ -1,0 +1,1 @@
+"""Grading: exercises, untrusted manifests, and what a real cluster says about them."""
