@@ -245,6 +245,18 @@ class Deadlines:
         "a BGP router's table has exactly the routes it should",
         "a speaker announces and withdraws within a second of the Service's change",
     )
+    manifest_read: Deadline = Deadline(
+        "manifest_read",
+        30,
+        "the process that reads an untrusted manifest has ended",
+        "0.1 s on 2 cores; its processor time is limited to 4 s, and it may have to share",
+    )
+    rights_follow: Deadline = Deadline(
+        "rights_follow",
+        15,
+        "a new account may do what its role says",
+        "0.1 s on 2 cores: the API server learns of roles by a watch",
+    )
     layers_walked: Deadline = Deadline(
         "layers_walked",
         2,
