@@ -87,9 +87,10 @@ def first_mode(config: pytest.Config) -> ProxyMode:
 
 def missing_in_kernel(mode: str) -> str:
     """Why kube-proxy can't run in a mode on this kernel; "" if nothing is known to be missing."""
-    if mode == "ipvs" and not Path("/proc/net/ip_vs").exists():
-        return "the kernel has no ip_vs: /proc/net/ip_vs does not exist"
-    return ""
+    from servicelab.doctor.kernel import missing_for_ipvs
+
+    missing = missing_for_ipvs() if mode == "ipvs" else ()
+    return f"the kernel lacks {', '.join(missing)}" if missing else ""
 
 
 @pytest.fixture(scope="session")

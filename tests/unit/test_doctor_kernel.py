@@ -18,6 +18,7 @@ from servicelab.doctor.kernel import (
     Feature,
     Kernel,
     container_findings,
+    missing_for_ipvs,
     mode_findings,
     read_kernel,
 )
@@ -65,6 +66,17 @@ def test_the_way_of_ipvs_is_told(machine: str, way: str) -> None:
 
     assert way in without.remedy
     assert "without a guest" in native.seen
+
+
+def test_ipvs_needs_a_guest_only_where_it_is_known_to_be_missing() -> None:
+    """A module that can be loaded is enough, and so is a kernel that does not tell."""
+    modular = Kernel("6.12.1", {"CONFIG_IP_VS": "m"}, frozenset(), lambda module: True)
+    silent = Kernel("6.12.1", {}, frozenset(), never)
+
+    assert missing_for_ipvs(kernel()) == ()
+    assert missing_for_ipvs(kernel(without={"ip_vs", "dummy"})) == ("ip_vs", "dummy")
+    assert "ip_vs" not in missing_for_ipvs(modular)
+    assert missing_for_ipvs(silent) == ()
 
 
 def test_a_kernel_without_ip_vs_lacks_ipvs_only() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from servicelab.cache import state_root
 from servicelab.errors import InfrastructureError
 from servicelab.vantage.channel import ChannelBroken
-from servicelab.verdict import NotProved, deadlines, eventually
+from servicelab.verdict import Missing, NotProved, deadlines, eventually
 from servicelab.verdict.watching import watch_until
 
 if TYPE_CHECKING:
@@ -87,6 +87,17 @@ def prove_ready(cluster: Cluster) -> list[NodeProof]:
     Raises:
         InfrastructureError: some node had not at the deadline; the sentence says which and why.
     """
+    try:
+        _wait_for_nodes(cluster)
+        return _prove_each(cluster)
+    except NotProved as error:
+        raise InfrastructureError(
+            f"the cluster {cluster.name} did not become ready: {error}",
+            remedy="`servicelab doctor` says what this machine lacks",
+        ) from error
+
+
+def _prove_each(cluster: Cluster) -> list[NodeProof]:
     vantages = cluster.node_vantages
     seen = {vantage.name: NodeProof(vantage.name, NOT_ASKED, NOT_ASKED) for vantage in vantages}
     nudge = CoreDnsNudge(cluster)
@@ -106,15 +117,23 @@ def prove_ready(cluster: Cluster) -> list[NodeProof]:
             every=0.1,
         )
 
-    try:
-        # Each at its own pace: a node that is late keeps nobody waiting for its time-outs.
-        with ThreadPoolExecutor(max_workers=len(vantages)) as asking:
-            return list(asking.map(prove, vantages))
-    except NotProved as error:
-        raise InfrastructureError(
-            f"the cluster {cluster.name} did not become ready: {error}",
-            remedy="`servicelab doctor` says what this machine lacks",
-        ) from error
+    # Each at its own pace: a node that is late keeps nobody waiting for its time-outs.
+    with ThreadPoolExecutor(max_workers=len(vantages)) as asking:
+        return list(asking.map(prove, vantages))
+
+
+def _wait_for_nodes(cluster: Cluster) -> None:
+    """Watch until the API server knows every node: `kind create` ends a moment earlier."""
+    from kubernetes.client import CoreV1Api
+
+    wanted = {node.name for node in cluster.nodes}
+    watch_until(
+        CoreV1Api(cluster.client).list_node,
+        lambda nodes: wanted <= nodes.keys() or Missing(", ".join(sorted(wanted - nodes.keys()))),
+        deadline=deadlines.current().cluster_ready,
+        expecting=f"the nodes of {cluster.name} to register",
+        tell=lambda nodes: ", ".join(nodes),
+    )
 
 
 def _wait_for_probe(cluster: Cluster, vantage: NodeVantage) -> None:

@@ -180,6 +180,16 @@ def mode_findings(kernel: Kernel, machine: str = platform.machine()) -> list[Fin
     return [iptables, nftables, ipvs]
 
 
+def missing_for_ipvs(kernel: Kernel | None = None) -> tuple[str, ...]:
+    """Modules that IPVS mode needs and a kernel is known to lack; none if kube-proxy may try.
+
+    Args:
+        kernel: what is known of it; by default this machine's.
+    """
+    lacking = _lacking(kernel or read_kernel(), IPVS)
+    return tuple(name for name, presence in lacking.items() if presence == "missing")
+
+
 def container_findings(kernel: Kernel) -> list[Finding]:
     """Whether containers and their networks can work."""
     lacking = _lacking(kernel, CONTAINERS)

@@ -151,16 +151,13 @@ class GuestColumn:
 
 def column_for(config: pytest.Config, modes: Iterable[str], recorder: Recorder) -> object | None:
     """The plugin, where IPVS is asked for and only a guest has it."""
-    own_kernel = Path("/proc/net/ip_vs").exists()
     can = platform.machine() == "x86_64" and os.geteuid() == 0 and IN_GUEST not in os.environ
     ours = not config.getoption("context", None) and config.getoption("guest", True)
-    if MODE not in modes or own_kernel or not can or not ours:
+    if MODE not in modes or not can or not ours:
         return None
-    from servicelab.bundle.guestkernel import guest_kernel_step
+    from servicelab.doctor.kernel import missing_for_ipvs
 
-    if not guest_kernel_step().is_built:
-        return None
-    return GuestColumn(recorder)
+    return GuestColumn(recorder) if missing_for_ipvs() else None
 
 
 def command(config: pytest.Config) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from servicelab.doctor.kernel import missing_for_ipvs
 from servicelab.vm.parts import guest_steps
 from servicelab.vm.record import live_records
 
@@ -54,15 +54,10 @@ class Status:
         return "\n".join(lines if self.guests else [*lines, "guest     none runs"])
 
 
-def host_has_ip_vs() -> bool:
-    """Whether kube-proxy can use IPVS on this kernel itself: it is there, or loaded on demand."""
-    return Path("/proc/net/ip_vs").exists()
-
-
 def status() -> Status:
     """Look; nothing is started or removed."""
     return Status(
-        needed=not host_has_ip_vs(),
+        needed=bool(missing_for_ipvs()),
         missing=tuple(step.name for step in guest_steps() if not step.is_built),
         guests=tuple(
             RunningGuest(record.command, record.runner.pid, record.processor)
