@@ -275,6 +275,36 @@ class Deadlines:
         "how long something must stay as it is, to say that it stays so",
         "three times kube-proxy's default minSyncPeriod of 1 s",
     )
+    graded_pods: Deadline = Deadline(
+        "graded_pods",
+        25,
+        "the Pods of a submission and of its exercise are Ready, or have shown that they will not be",
+        "2 s on 2 cores; a readiness probe's default period is 10 s, and its first try may be early",
+    )
+    graded_settles: Deadline = Deadline(
+        "graded_settles",
+        10,
+        "endpoints, rules, names and addresses are what the graded objects make them",
+        "1 to 2 s on 2 cores; kube-proxy's minSyncPeriod is 1 s, MetalLB announces within 3 s",
+    )
+    graded_moment: Deadline = Deadline(
+        "graded_moment",
+        2,
+        "after that time, one more look at it by a check",
+        "a request that is lost takes 1 s, and is asked once more",
+    )
+    graded_in_all: Deadline = Deadline(
+        "graded_in_all",
+        120,
+        "all checks of one submission",
+        "5 s on 2 cores where everything is right, 40 s where everything is wrong",
+    )
+    control_answers: Deadline = Deadline(
+        "control_answers",
+        20,
+        "beside a submission that loses points, a new Service of the course's own answers",
+        "1 s on 2 cores; twice as long as the submission had",
+    )
 
     def __iter__(self) -> Iterator[Deadline]:
         return (getattr(self, field.name) for field in dataclasses.fields(self))
