@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from servicelab.errors import UsageError
@@ -31,16 +32,23 @@ def namespace_name(title: str) -> str:
     return f"{words[: _LONGEST - len(ending) - 1].strip('-')}-{ending}"
 
 
-def create_namespace(core: CoreV1Api, name: str) -> None:
+def create_namespace(
+    core: CoreV1Api, name: str, *, labels: Mapping[str, str] | None = None
+) -> None:
     """Make a namespace that takes Pods.
+
+    Args:
+        core: the API.
+        name: one that no namespace has had.
+        labels: further labels.
 
     Raises:
         NotProved: it has no default ServiceAccount within `namespace_sa`.
     """
     from kubernetes.client import V1Namespace, V1ObjectMeta
 
-    labels = dict(LAB_LABELS)
-    core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name, labels=labels)))
+    marks = {**LAB_LABELS, **(labels or {})}
+    core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name, labels=marks)))
     # A Pod is refused until its ServiceAccount is there, a moment after the namespace.
     watch_until(
         core.list_namespaced_service_account,
