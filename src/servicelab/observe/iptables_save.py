@@ -9,11 +9,21 @@ from dataclasses import dataclass, field
 from servicelab.observe.unreadable import RulesUnreadable
 
 _CHAIN = re.compile(r":(\S+) (?:-|[A-Z]+) \[\d+:\d+\]")
+# What iptables-save --counters puts before a rule: packets and bytes.
+_COUNTED = re.compile(r"\[(\d+):(\d+)\] (?=-A )")
 # kube-proxy's names need no escapes, so a backslash or a quotation mark within a word is damage.
 _WORD = re.compile(r'"([^"\\]*)"|([^\s"\\]+)')
 _WORDS = re.compile(rf"(?:(?:{_WORD.pattern})(?:\s+|$))*")
-_MODULES = frozenset({"comment", "tcp", "udp", "sctp", "statistic", "recent", "addrtype", "nfacct"})
-_FLAGS = frozenset({"--rcheck", "--reap", "--rsource", "--set"})
+_MODULES = frozenset(
+    {
+        *("comment", "tcp", "udp", "sctp", "statistic", "recent", "addrtype", "nfacct"),
+        # Not in a Service's own chains, but on a packet's way.
+        *("conntrack", "mark", "physdev", "set"),
+    }
+)
+_FLAGS = frozenset(
+    {"--physdev-is-in", "--random-fully", "--rcheck", "--reap", "--rsource", "--set"}
+)
 _WITH_VALUE = frozenset(
     {
         "-d",
@@ -22,15 +32,19 @@ _WITH_VALUE = frozenset(
         "-p",
         "-s",
         "--comment",
+        "--ctstate",
         "--dport",
         "--dst-type",
+        "--mark",
         "--mask",
+        "--match-set",
         "--mode",
         "--name",
         "--nfacct-name",
         "--probability",
         "--reject-with",
         "--seconds",
+        "--set-xmark",
         "--src-type",
         "--to-destination",
     }
@@ -39,10 +53,17 @@ _WITH_VALUE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One -A line: its number in the text (from 1), and the text."""
+    """One -A line.
+
+    Attributes:
+        number: its number in the text, from 1.
+        text: the line, without its counters.
+        packets: how many packets it has matched; None if the text has no counters.
+    """
 
     number: int
     text: str
+    packets: int | None = None
 
     @property
     def where(self) -> str:
@@ -75,6 +96,8 @@ class Line:
                 value = ""
             elif option in _WITH_VALUE:
                 value = next(at, "")
+                if option == "--match-set":
+                    value = f"{value} {next(at, '')}".rstrip()
                 if not value:
                     raise self.unreadable(f"{option} has no value")
             else:
@@ -105,7 +128,7 @@ class Table:
 
 
 def read_tables(text: str) -> dict[str, Table]:
-    """Read iptables-save's output.
+    """Read iptables-save's output, with or without counters.
 
     Raises:
         RulesUnreadable: a line outside the format, a rule of an undeclared chain, a table
@@ -114,7 +137,7 @@ def read_tables(text: str) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     table: Table | None = None
     for number, raw in enumerate(text.splitlines(), start=1):
-        line = Line(number, raw.rstrip())
+        line = _line(number, raw.rstrip())
         # Between tables only: an empty line inside one is a line that was lost.
         if line.text.startswith("#") or (table is None and not line.text):
             continue
@@ -136,3 +159,10 @@ def read_tables(text: str) -> dict[str, Table]:
     if table is not None:
         raise RulesUnreadable(f"iptables table {table.name}", "it ends without COMMIT")
     return tables
+
+
+def _line(number: int, text: str) -> Line:
+    counted = _COUNTED.match(text)
+    if counted is None:
+        return Line(number, text)
+    return Line(number, text[counted.end() :], int(counted[1]))

@@ -1,6 +1,7 @@
-"""What a kernel shows of IPVS: its table, the addresses of kube-ipvs0, and ipsets.
+"""What a kernel shows of IPVS: its table and connections, the addresses of kube-ipvs0, and ipsets.
 
-The table's form is that of Linux 6.1 to 7.2, net/netfilter/ipvs/ip_vs_ctl.c (ip_vs_info_seq_show).
+The table's form is that of Linux 6.1 to 7.2, net/netfilter/ipvs/ip_vs_ctl.c (ip_vs_info_seq_show);
+that of the connections ip_vs_conn.c's (ip_vs_conn_seq_show).
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ _HEAD = (
 _V4 = r"([0-9A-F]{8}):([0-9A-F]{4})"
 _VIRTUAL = re.compile(rf"(TCP|UDP|SCTP)  {_V4} (\w+) (?:ops )? (?:persistent (\d+) [0-9A-F]{{8}})?")
 _REAL = re.compile(rf"  -> {_V4} +(\w+) +(\d+) +(\d+) +(\d+) *")
+_CONNECTION = re.compile(
+    r"(TCP|UDP|SCTP|IP) +([0-9A-F]{8}) ([0-9A-F]{4}) ([0-9A-F]{8}) ([0-9A-F]{4}) "
+    r"([0-9A-F]{8}) ([0-9A-F]{4}) (\w+) +(\d+).*"
+)
 # Local: an address of the node itself, as the API server's is.
 _FORWARDS = frozenset({"Masq", "Local"})
 
@@ -64,6 +69,27 @@ class VirtualServer:
     scheduler: str
     persistent: int | None
     reals: tuple[RealServer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IpvsConnection:
+    """A connection that IPVS has sent to a real server.
+
+    Attributes:
+        protocol: TCP, UDP or SCTP.
+        client: its address and port.
+        virtual: the address and port that the client asked.
+        real: the address and port of the real server.
+        state: such as "ESTABLISHED".
+        line: as the kernel prints it.
+    """
+
+    protocol: str
+    client: tuple[str, int]
+    virtual: tuple[str, int]
+    real: tuple[str, int]
+    state: str
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +147,31 @@ def parse_table(text: str) -> tuple[VirtualServer, ...]:
             raise RulesUnreadable(where, "neither a virtual nor a real server", line)
     _close(servers, reals)
     return tuple(servers)
+
+
+def parse_connections(text: str) -> tuple[IpvsConnection, ...]:
+    """Read /proc/net/ip_vs_conn; the templates of persistence, which have no port, are left out.
+
+    Raises:
+        RulesUnreadable: the text is cut or garbled; the message names the line.
+    """
+    found = []
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith("Pro FromIP"):
+        raise RulesUnreadable("/proc/net/ip_vs_conn line 1", "no heading", "\n".join(lines[:1]))
+    for number, line in enumerate(lines[1:], 2):
+        match = _CONNECTION.fullmatch(line.rstrip())
+        if match is None:
+            if ":" in line.partition(" ")[2][:41]:
+                continue  # IPv6
+            raise RulesUnreadable(f"/proc/net/ip_vs_conn line {number}", "no connection", line)
+        ends = [
+            (_address(match[at]), int(match[at + 1], 16)) for at in (2, 4, 6)
+        ]
+        if match[1] == "IP" or not all(port for _, port in ends):
+            continue
+        found.append(IpvsConnection(match[1], ends[0], ends[1], ends[2], match[8], line.rstrip()))
+    return tuple(found)
 
 
 def parse_addresses(text: str) -> frozenset[str]:

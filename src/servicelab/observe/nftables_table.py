@@ -11,11 +11,19 @@ from servicelab.observe.unreadable import RulesUnreadable
 
 @dataclass(frozen=True, slots=True)
 class NftTable:
-    """kube-proxy's table: set and map objects, and each chain's statements, rule by rule."""
+    """kube-proxy's table: set and map objects, and each chain's statements, rule by rule.
+
+    Attributes:
+        sets: set objects by name.
+        maps: map objects by name.
+        chains: each chain's rules, each as its statements.
+        handles: the numbers that the kernel knows those rules by, in the same order.
+    """
 
     sets: dict[str, dict[str, Any]] = field(default_factory=dict)
     maps: dict[str, dict[str, Any]] = field(default_factory=dict)
     chains: dict[str, list[list[dict[str, Any]]]] = field(default_factory=dict)
+    handles: dict[str, list[int]] = field(default_factory=dict)
 
     def elements(self, kind: str, name: str) -> list[Any]:
         """The elements of a set or map kube-proxy always makes."""
@@ -80,10 +88,17 @@ def read_table(text: str) -> NftTable:
                 _add(table.maps, name, body, where)
             case {"chain": {"table": "kube-proxy", "name": str(name)}}:
                 _add(table.chains, name, [], where)
-            case {"rule": {"table": "kube-proxy", "chain": str(name), "expr": [*statements]}} if (
-                name in table.chains and all(isinstance(s, dict) for s in statements)
-            ):
+            case {
+                "rule": {
+                    "table": "kube-proxy",
+                    "chain": str(name),
+                    "expr": [*statements],
+                    **more,
+                }
+            } if name in table.chains and all(isinstance(s, dict) for s in statements):
                 table.chains[name].append(statements)
+                handle = more.get("handle")
+                table.handles.setdefault(name, []).append(handle if isinstance(handle, int) else 0)
             case _:
                 raise RulesUnreadable(where, "not an object of the table kube-proxy", item)
     if not named:

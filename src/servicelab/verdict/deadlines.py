@@ -269,6 +269,12 @@ class Deadlines:
         "endpoints, rules and names have caught up, before one of them is called broken",
         "three times kube-proxy's default minSyncPeriod of 1 s",
     )
+    trace_heard: Deadline = Deadline(
+        "trace_heard",
+        10,
+        "a node's nft monitor tells of a table that was made or deleted",
+        "0.3 s on 2 cores, most of it for systemd-run to start the monitor",
+    )
     stays_so: Deadline = Deadline(
         "stays_so",
         3,
