@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 @contextmanager
 def applied(cluster: Cluster, submission: Submission, namespace: str) -> Iterator[None]:
-    """Apply a submission in a namespace of its own, which goes when the block ends.
+    """Apply a submission in a namespace, which goes when the block ends.
 
     The namespace enforces the `baseline` Pod Security standard, has a quota, and an account that
     may make objects of the policy's kinds there; the objects are made as that account, with fields
@@ -38,30 +38,44 @@ def applied(cluster: Cluster, submission: Submission, namespace: str) -> Iterato
     Args:
         cluster: where.
         submission: what `take_in` gave.
-        namespace: the name that it was taken in for; one that no namespace has had.
+        namespace: the name that it was taken in for: of one that stands, with objects of the
+            exercise in it, or that no namespace has had.
 
     Raises:
         RefusedByServer: the API server does not take one of the objects.
         InfrastructureError: the cluster failed.
     """
-    from urllib3.exceptions import HTTPError
-
     from servicelab.grading.intake.cleaning import remove
-    from servicelab.grading.intake.fence import fence
-    from servicelab.verdict import NotProved
 
     if namespace != submission.namespace:
         raise ValueError(f"taken in for {submission.namespace!r}, not for {namespace!r}")
     try:
-        try:
-            fence(cluster, namespace, submission.policy)
-            for document in submission.documents:
-                _make(cluster, document, namespace)
-        except (HTTPError, NotProved) as error:
-            raise InfrastructureError(f"the cluster failed: {error}") from error
+        _stand(cluster, submission, namespace)
         yield
-    finally:
-        remove(cluster, namespace, submission.policy)
+    except BaseException:
+        with suppress(InfrastructureError):  # what came first is what is told
+            remove(cluster, namespace, submission.policy)
+        raise
+    remove(cluster, namespace, submission.policy)
+
+
+def _stand(cluster: Cluster, submission: Submission, namespace: str) -> None:
+    from kubernetes.client import ApiException
+    from urllib3.exceptions import HTTPError
+
+    from servicelab.grading.intake.fence import fence
+    from servicelab.verdict import NotProved
+
+    try:
+        fence(cluster, namespace, submission.policy)
+        for document in submission.documents:
+            _make(cluster, document, namespace)
+    except ApiException as error:
+        raise InfrastructureError(
+            f"the namespace {namespace} could not be made ready: {_told(error)}"
+        ) from None
+    except (HTTPError, NotProved) as error:
+        raise InfrastructureError(f"the cluster failed: {error}") from error
 
 
 def _make(cluster: Cluster, document: Document, namespace: str) -> None:

@@ -22,9 +22,10 @@ ACCOUNT = "submission"
 POD_SECURITY = {
     f"pod-security.kubernetes.io/{mode}": "baseline" for mode in ("enforce", "warn")
 } | {"pod-security.kubernetes.io/enforce-version": "latest"}
-#: The quota counts Pods that end, and those of a rollout, beside those that the policy counts.
-_PODS_BESIDE = 4
+_BESIDE = 8
+"""What the quota counts besides: the exercise's own objects in the namespace, Pods that end."""
 _QUOTA = "submission"
+_EXISTS = 409
 _PLURALS = {
     "Endpoints": "endpoints",
     "NetworkPolicy": "networkpolicies",
@@ -32,18 +33,23 @@ _PLURALS = {
 
 
 def fence(cluster: Cluster, namespace: str, policy: Policy) -> None:
-    """Make the namespace, and wait until its limits are in force and its account has its rights.
+    """Make the namespace, or take the one that is there; wait until limits and rights are in force.
 
     Raises:
         NotProved: they are not, in time.
         kubernetes.client.ApiException: the API server refuses one of them.
     """
-    from kubernetes.client import CoreV1Api, RbacAuthorizationV1Api
+    from kubernetes.client import ApiException, CoreV1Api, RbacAuthorizationV1Api
 
     # The generated types know no plain data, which the client takes just as well.
     core: Any = CoreV1Api(cluster.client)
     rights: Any = RbacAuthorizationV1Api(cluster.client)
-    create_namespace(core, namespace, labels=POD_SECURITY)
+    try:
+        create_namespace(core, namespace, labels=POD_SECURITY)
+    except ApiException as error:
+        if error.status != _EXISTS:
+            raise
+        core.patch_namespace(namespace, {"metadata": {"labels": POD_SECURITY}})
     # A Pod that names no account gets the default one: it must have no key to the API server.
     core.patch_namespaced_service_account(
         "default", namespace, {"automountServiceAccountToken": False}
@@ -80,11 +86,11 @@ def role(policy: Policy) -> dict[str, Any]:
 def quotas(policy: Policy) -> list[dict[str, Any]]:
     """What the namespace's objects may use in all."""
     hard = {
-        "pods": 2 * policy.max_pods + _PODS_BESIDE,
-        "services": policy.max_services,
-        "services.loadbalancers": policy.max_load_balancers,
-        "configmaps": policy.max_objects + 1,  # one is the cluster's own
-        "secrets": policy.max_objects,
+        "pods": 2 * policy.max_pods + _BESIDE,
+        "services": policy.max_services + _BESIDE,
+        "services.loadbalancers": policy.max_load_balancers + _BESIDE,
+        "configmaps": policy.max_objects + _BESIDE,
+        "secrets": policy.max_objects + _BESIDE,
         "persistentvolumeclaims": 0,
         "requests.cpu": "4",
         "requests.memory": "2Gi",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 
+from servicelab.errors import UsageError
+from servicelab.manifests import ImageReference
 from servicelab.pins import pins
 
 _USUAL_KINDS = frozenset(
@@ -17,6 +20,15 @@ _USUAL_KINDS = frozenset(
         ("discovery.k8s.io/v1", "EndpointSlice"),
     }
 )
+#: The kinds that there are rules for.
+KINDS = _USUAL_KINDS | {
+    ("v1", "Endpoints"),
+    ("v1", "ReplicationController"),
+    ("v1", "Secret"),
+    ("apps/v1", "DaemonSet"),
+    ("batch/v1", "Job"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+}
 _SERVICE_TYPES = frozenset({"ClusterIP", "NodePort", "LoadBalancer", "ExternalName"})
 #: Addresses that no machine has, for documentation (RFC 5737 and 3849).
 _DOCUMENTATION_NETWORKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
@@ -38,7 +50,7 @@ class Policy:
     """What an exercise lets a manifest hold; everything else is refused.
 
     Attributes:
-        kinds: allowed (apiVersion, kind); namespaced ones only.
+        kinds: allowed (apiVersion, kind), of those in `KINDS`.
         images: allowed images, as references; "nginx" and "docker.io/library/nginx" are the same,
             "nginx" and "nginx:1.29" are not.
         service_types: allowed types of Services.
@@ -62,6 +74,9 @@ class Policy:
         max_grace_seconds: most seconds that a Pod may take to end.
         task_namespace: the namespace that the exercise's text names; it stands for the one that the
             manifests are applied in.
+
+    Raises:
+        UsageError: it allows what there are no rules for, or names what can't be read.
     """
 
     kinds: frozenset[tuple[str, str]] = _USUAL_KINDS
@@ -85,6 +100,23 @@ class Policy:
     max_job_pods: int = 4
     max_grace_seconds: int = 60
     task_namespace: str = ""
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(self.kinds - KINDS):
+            raise UsageError(
+                f"a policy can't allow {' '.join(unknown[0])}: nothing says what may stand in it",
+                remedy=f"use {', '.join(' '.join(each) for each in sorted(KINDS))}",
+            )
+        for image in self.images:
+            try:
+                ImageReference.parse(image)
+            except ValueError as error:
+                raise UsageError(f"a policy allows the image {image!r}: {error}") from None
+        for network in (*self.external_ips, *self.endpoint_networks):
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise UsageError(f"a policy allows the network {network!r}: {error}") from None
 
     @classmethod
     def default(cls) -> Policy:
