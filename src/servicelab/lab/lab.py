@@ -41,21 +41,30 @@ class Lab:
         folder: where its manifests stand.
         title: what its namespace is named after, e.g. "clusterip-cip-03".
         fault: what is wrong in it, while its claim is refuted.
+        namespace: one that stands already, and is another's to remove; None makes one.
     """
 
     def __init__(
-        self, cluster: Cluster, folder: Path, title: str, fault: Fault | None = None
+        self,
+        cluster: Cluster,
+        folder: Path,
+        title: str,
+        fault: Fault | None = None,
+        *,
+        namespace: str | None = None,
     ) -> None:
         self.cluster = cluster
         self.folder = folder
         self.fault = fault or NO_FAULT
-        self.namespace = namespace_name(title)
+        self.namespace = namespace or namespace_name(title)
         self._clients: list[PodVantage] = []
         self._others: list[Lab] = []
         self._fixes_node_ports = False
         self.also_kept: dict[str, Callable[[], str]] = {}
         self._closing = ExitStack()
-        create_namespace(self.core, self.namespace)
+        self._owns_namespace = namespace is None
+        if self._owns_namespace:
+            create_namespace(self.core, self.namespace)
 
     # The API, by group.
 
@@ -339,7 +348,8 @@ class Lab:
         for lab in (*self._others, self):
             for client in lab._clients:
                 client.close()
-            self.cluster.sweep(lab._delete_namespace)
+            if lab._owns_namespace:
+                self.cluster.sweep(lab._delete_namespace)
         self._others = []
 
     def _delete_namespace(self) -> None:

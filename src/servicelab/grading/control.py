@@ -1,0 +1,157 @@
+"""The course's own Pods beside the submissions: places to ask from, and proof that things work.
+
+A point is lost only where the cluster is proved to do its work at that moment: a new Service of the
+course's is reached from every place, and if Pods were missing, a new Pod has started.
+"""
+
+from __future__ import annotations
+
+import uuid
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from servicelab.errors import InfrastructureError
+from servicelab.lab.lab import Lab
+from servicelab.pins import pins
+from servicelab.verdict import NotProved, deadlines, eventually
+
+if TYPE_CHECKING:
+    from servicelab.cluster import Cluster
+    from servicelab.vantage import NodeVantage, OutsideVantage, PodVantage
+
+NAME = "control"
+_CLIENTS = 2
+
+
+class Control:
+    """A namespace of the course's, for as long as submissions are graded.
+
+    Args:
+        cluster: where submissions are graded.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.lab = Lab(cluster, Path(), "grading")
+        self._lock = Lock()
+        self.lab.apply_documents([_pod(NAME)])
+        workers = [node.name for node in cluster.nodes if node.role == "worker"]
+        names = workers or [cluster.nodes[0].name]
+        self._clients = [
+            self.lab.start_client(f"client-{number}", node=names[number % len(names)])
+            for number in range(_CLIENTS)
+        ]
+
+    @cached_property
+    def nodes(self) -> list[NodeVantage]:
+        """A place on each node, control plane first."""
+        return self.cluster.node_vantages
+
+    @property
+    def clients(self) -> list[PodVantage]:
+        """Pods to ask from; they run."""
+        self._running()
+        return self._clients
+
+    @property
+    def outside(self) -> OutsideVantage:
+        """A host beside the cluster."""
+        with self._lock:
+            return self._outside
+
+    @cached_property
+    def _outside(self) -> OutsideVantage:
+        outside = self.cluster.outside()
+        self.lab.on_close(outside.remove)
+        return outside
+
+    def prove(self, *, pods: bool) -> None:
+        """Whether the cluster does its work now.
+
+        Args:
+            pods: also start a new Pod.
+
+        Raises:
+            InfrastructureError: it does not; says what.
+        """
+        ending = uuid.uuid4().hex[:6]
+        name = f"{NAME}-{ending}"
+        documents = [_service(name)]
+        if pods:
+            documents.append(_pod(name))
+        try:
+            self._running()
+            self.lab.apply_documents(documents)
+            service = self.lab.service(name)
+            for place in (*self.nodes, self._clients[0]):
+                eventually(
+                    lambda place=place: place.get(service.url, timeout=1.0),  # type: ignore[misc]
+                    lambda reply: reply.status == 200,
+                    deadline=deadlines.current().control_answers,
+                    expecting="the course's own Service to answer",
+                    asked_from=place.name,
+                    tell=lambda reply: reply.outcome,
+                )
+            if pods:
+                self.lab.running_pod(name)
+        except NotProved as error:
+            raise InfrastructureError(
+                f"the cluster does not do its work: {str(error).replace(chr(10), ';')}",
+                remedy="grade again; `servicelab doctor` may say more",
+            ) from None
+        finally:
+            self.lab.delete_service(name)
+            if pods:
+                self.lab.delete_pod(name, grace_seconds=0)
+
+    def _running(self) -> None:
+        with self._lock:
+            self._started  # noqa: B018
+
+    @cached_property
+    def _started(self) -> bool:
+        try:
+            for client in self._clients:
+                self.lab.running_pod(client.pod)
+            self.lab.running_pod(NAME)
+        except NotProved as error:
+            raise InfrastructureError(
+                f"the course's own Pods do not start: {str(error).replace(chr(10), ';')}",
+                remedy="`servicelab doctor` may say why",
+            ) from None
+        return True
+
+    def close(self) -> None:
+        """Take it all away."""
+        self.lab.close()
+
+
+def _pod(name: str) -> dict[str, Any]:
+    container = {
+        "name": "web",
+        "image": pins().agnhost_image,
+        "args": ["netexec", "--http-port=80"],
+        "resources": {"requests": {"cpu": "5m", "memory": "16Mi"}},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": NAME}},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [container],
+        },
+    }
+
+
+def _service(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": NAME}, "ports": [{"port": 80}]},
+    }

@@ -1,0 +1,236 @@
+"""Grading submissions on a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from servicelab.errors import InfrastructureError
+from servicelab.grading.exercise import Criterion, Exercise
+from servicelab.grading.found import Found
+from servicelab.grading.offline import look_offline
+from servicelab.grading.results import CriterionResult, Grade, Outcome, State
+from servicelab.grading.sheet import Sheet
+from servicelab.verdict import NotProved
+
+if TYPE_CHECKING:
+    from servicelab.cluster import Cluster
+    from servicelab.grading.control import Control
+    from servicelab.grading.intake import Submission
+    from servicelab.grading.scene import Scene
+    from servicelab.metallb import MetalLB
+
+
+def grade_submission(
+    cluster: Cluster, exercise: Exercise, path: Path, *, student: str = "", seed: str = ""
+) -> Grade:
+    """Grade one submission; for several, one `Grader` is quicker.
+
+    Args:
+        cluster: a cluster that is ready.
+        exercise: what was to be done.
+        path: a manifest, or a folder of them.
+        student: whose it is; decides on the names and numbers.
+        seed: the course's.
+
+    Raises:
+        UsageError: there is no such path, or the exercise can't be used.
+    """
+    with Grader(cluster, seed=seed) as grader:
+        return grader.grade(exercise, path, student=student)
+
+
+class Grader:
+    """Grades submissions on a cluster; several at a time, from several threads.
+
+    Args:
+        cluster: a cluster that is ready.
+        seed: the course's.
+    """
+
+    def __init__(self, cluster: Cluster, *, seed: str = "") -> None:
+        self.cluster = cluster
+        self.seed = seed
+        self._lock = Lock()
+        self._closing = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take away what stood beside the submissions."""
+        self._closing.close()
+
+    @property
+    def control(self) -> Control:
+        """The course's own Pods."""
+        with self._lock:
+            return self._control
+
+    @cached_property
+    def _control(self) -> Control:
+        from servicelab.grading.control import Control
+
+        control = Control(self.cluster)
+        self._closing.callback(control.close)
+        return control
+
+    @property
+    def metallb(self) -> MetalLB:
+        """MetalLB, for the exercises that need it; installed when first asked for."""
+        with self._lock:
+            return self._metallb
+
+    @cached_property
+    def _metallb(self) -> MetalLB:
+        from servicelab.metallb import metallb_in
+
+        return self._closing.enter_context(metallb_in(self.cluster))
+
+    def grade(self, exercise: Exercise, path: Path, *, student: str = "") -> Grade:
+        """Grade one submission.
+
+        Args:
+            exercise: what was to be done.
+            path: a manifest, or a folder of them.
+            student: whose it is; decides on the names and numbers.
+
+        Raises:
+            UsageError: there is no such path, or the exercise can't be used.
+        """
+        from servicelab.grading.intake import Refused
+
+        began = time.monotonic()
+        sheet = Sheet(exercise, student, self.seed)
+        looked = look_offline(sheet, path)
+        grade = looked.grade
+        if looked.submission is None:
+            return grade
+        try:
+            criteria = self._on_the_cluster(sheet, looked.submission)
+        except Refused as refused:
+            grade = dataclasses.replace(grade, outcome=Outcome.REFUSED, reason=str(refused))
+        except _failures() as error:
+            grade = dataclasses.replace(grade, outcome=Outcome.NOT_GRADED, reason=_sentence(error))
+        else:
+            grade = dataclasses.replace(grade, outcome=Outcome.GRADED, criteria=criteria)
+        return dataclasses.replace(
+            grade,
+            seconds=time.monotonic() - began,
+            kubernetes=_version(self.cluster),
+            graded_at=time.time(),
+        )
+
+    def _on_the_cluster(self, sheet: Sheet, submission: Submission) -> tuple[CriterionResult, ...]:
+        from servicelab.grading.staging import staged
+
+        control = self.control  # its Pods start while the submission's do
+        with self._turn(sheet.turn), staged(self, sheet, submission) as stage:
+            results = tuple(judge(sheet.criteria, stage.scene))
+            if any(each.state is State.FAILED for each in results):
+                control.prove(pods=bool(stage.unready))
+            return results
+
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        if not name:
+            yield
+            return
+        from filelock import FileLock
+
+        from servicelab.cache import state_root
+        from servicelab.report.safe_text import file_name
+
+        path = state_root() / "locks" / f"{self.cluster.name}-turn-{file_name(name)}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path):
+            yield
+
+
+def judge(
+    criteria: tuple[Criterion, ...],
+    scene: Scene,
+    *,
+    check: Callable[[str], Callable[..., Found]] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[CriterionResult]:
+    """Look at each criterion in turn; at none whose needs are not met.
+
+    Args:
+        criteria: each after those that it needs.
+        scene: what is looked at.
+        check: gives the function behind a word; by default the vocabulary's.
+        clock: seconds since some fixed moment.
+    """
+    from servicelab.grading import vocabulary
+    from servicelab.grading.scene import NoSuchObject
+
+    function = check or vocabulary.check
+    met: set[str] = set()
+    for each in criteria:
+        unmet = [need for need in each.needs if need not in met]
+        began = clock()
+        if unmet:
+            found = Found(False, "", "", f"{' and '.join(unmet)} must be met first")
+        else:
+            scene.time.most = each.seconds
+            try:
+                found = function(each.check)(scene, **each.arguments)
+            except NoSuchObject as error:
+                found = Found(False, each.says, f"there is no {error}", f"there is no {error}")
+        if found.met:
+            met.add(each.id)
+        failed = State.HELD_BACK if unmet else State.FAILED
+        yield CriterionResult(
+            id=each.id,
+            says=each.says,
+            points=each.points,
+            state=State.PASSED if found.met else failed,
+            expected=found.expected,
+            actual=found.actual,
+            why=found.why,
+            waited_for=found.waited_for,
+            needs=each.needs,
+            hints=len(each.hints),
+            seconds=clock() - began,
+        )
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What says nothing about a submission: the engine, the cluster, the API, a wait of ours."""
+    from kubernetes.client.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    return (InfrastructureError, ApiException, HTTPError, NotProved, OSError)
+
+
+def _sentence(error: Exception) -> str:
+    from kubernetes.client.exceptions import ApiException
+
+    if isinstance(error, ApiException):
+        from servicelab.metallb.webhook import message_of
+
+        return f"the API server answered {error.status}: {message_of(error)}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _version(cluster: Cluster) -> str:
+    try:
+        return cluster.kubernetes_version
+    except _failures():
+        return ""

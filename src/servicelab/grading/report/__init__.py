@@ -1,0 +1,1 @@
+"""How a grade is shown: on a terminal, and for those who read files."""

@@ -1,0 +1,259 @@
+"""What a check can look at: a submission's namespaces, and places to ask from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from servicelab.errors import UsageError
+from servicelab.lab.pods import LabPod, is_going, lab_pod
+from servicelab.verdict import Deadline, Missing, NotProved, deadlines, eventually
+from servicelab.verdict.message import in_words
+
+if TYPE_CHECKING:
+    from servicelab.cluster import Cluster
+    from servicelab.grading.control import Control
+    from servicelab.lab import Lab, Service
+    from servicelab.metallb import Pool
+    from servicelab.vantage import NodeVantage, OutsideVantage, PodVantage
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight(Generic[T]):
+    """What was seen last.
+
+    Attributes:
+        seen: the last answer.
+        satisfied: whether it is what was waited for.
+        waited_for: what was waited for in vain, with what was seen meanwhile; "" if it came.
+    """
+
+    seen: T
+    satisfied: bool
+    waited_for: str = ""
+
+
+class NoSuchObject(Exception):
+    """Something that a check looks at is not there.
+
+    Args:
+        what: it, in words: "Service web".
+    """
+
+
+@dataclass
+class Time:
+    """The time that checks have.
+
+    What a submission brings about comes about at once or not at all: all checks share one time in
+    which that happens, and those that come later need only a moment.
+
+    Attributes:
+        settled_at: when the cluster has had its time, by `clock`.
+        ends_at: when all the checks must be over.
+        most: seconds for the check that runs now; None for the usual.
+        clock: seconds since some fixed moment.
+    """
+
+    settled_at: float
+    ends_at: float
+    most: float | None = None
+    clock: Callable[[], float] = time.monotonic
+
+    def again(self) -> None:
+        """Give the cluster its time once more: a check has changed something."""
+        self.settled_at = self.clock() + deadlines.current().graded_settles.seconds
+
+    def deadline(self) -> Deadline:
+        """For the check that runs now."""
+        now = self.clock()
+        usual = deadlines.current().graded_moment
+        if self.most is not None:
+            chosen = Deadline("the check's own seconds", self.most)
+        elif self.settled_at - now > usual.seconds:
+            chosen = Deadline("graded_settles", self.settled_at - now)
+        else:
+            chosen = usual
+        if self.ends_at - now < chosen.seconds:
+            chosen = Deadline("graded_in_all", max(0.0, self.ends_at - now))
+        return chosen
+
+
+@dataclass
+class Scene:
+    """A submission as it stands in a cluster.
+
+    Attributes:
+        lab: its namespace.
+        others: further namespaces of the exercise, by parameter.
+        control: the course's own Pods and places to ask from.
+        time: how long a check may take.
+        pool: the addresses that a load balancer gives the namespace; None without one.
+    """
+
+    lab: Lab
+    others: Mapping[str, Lab]
+    control: Control
+    time: Time
+    pool: Pool | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where it stands."""
+        return self.lab.cluster
+
+    # Places to ask from.
+
+    @property
+    def nodes(self) -> list[NodeVantage]:
+        """A place on each node, control plane first."""
+        return self.control.nodes
+
+    @property
+    def client(self) -> PodVantage:
+        """A Pod of the course's, in a namespace of its own."""
+        return self.control.clients[0]
+
+    @property
+    def clients(self) -> list[PodVantage]:
+        """Several such Pods; each has an address of its own."""
+        return self.control.clients
+
+    @property
+    def outside(self) -> OutsideVantage:
+        """A host beside the cluster."""
+        return self.control.outside
+
+    @cached_property
+    def name_server(self) -> str:
+        """The address of the cluster DNS."""
+        core: Any = self.lab.core
+        return str(core.read_namespaced_service("kube-dns", "kube-system").spec.cluster_ip)
+
+    # What stands there.
+
+    def where(self, reference: str) -> tuple[Lab, str]:
+        """The namespace and the rest of a reference: "web", or "PARAMETER:web" in another one.
+
+        Raises:
+            UsageError: no parameter of that name is a namespace.
+        """
+        space, colon, rest = reference.rpartition(":")
+        if not colon:
+            return self.lab, rest
+        if space not in self.others:
+            raise UsageError(f"{reference!r} names no namespace of the exercise: {space!r}")
+        return self.others[space], rest
+
+    def service(self, reference: str) -> Service:
+        """A Service, which must be there.
+
+        Raises:
+            NoSuchObject: it is not.
+        """
+        from kubernetes.client.exceptions import ApiException
+
+        lab, name = self.where(reference)
+        service = lab.service(name)
+        try:
+            service.read()
+        except ApiException as error:
+            if error.status == 404:
+                raise NoSuchObject(f"Service {name}") from None
+            raise
+        return service
+
+    def pods(self, owner: str) -> list[LabPod]:
+        """The Pods of a workload as it stands now, those being deleted left out; by name.
+
+        Args:
+            owner: "deployment/web", "statefulset/web" or "pod/web", in another namespace with
+                "PARAMETER:" before it.
+
+        Raises:
+            NoSuchObject: there is no such workload.
+        """
+        lab, rest = self.where(owner)
+        kind, _, name = rest.partition("/")
+        core: Any = lab.core
+        listed = [
+            each for each in core.list_namespaced_pod(lab.namespace).items if not is_going(each)
+        ]
+        if kind == "pod":
+            found = [each for each in listed if each.metadata.name == name]
+            if not found:
+                raise NoSuchObject(f"Pod {name}")
+        else:
+            # By the controllers' own marks: names and labels are anybody's to choose.
+            uids = _controllers(lab, kind, name)
+            found = [
+                each
+                for each in listed
+                if any(
+                    owner.controller and owner.uid in uids
+                    for owner in each.metadata.owner_references or ()
+                )
+            ]
+        return sorted(map(lab_pod, found), key=lambda pod: pod.name)
+
+    # Looking until it is as it should be.
+
+    def until(
+        self,
+        look: Callable[[], T],
+        satisfies: Callable[[T], bool | Missing],
+        *,
+        expecting: str,
+        tell: Callable[[T], str] = in_words,
+        give_up: Callable[[T], str | None] | None = None,
+        every: float = 0.15,
+    ) -> Sight[T]:
+        """Look until what is seen satisfies or the check's time is up; never raises for that."""
+        seen: list[T] = []
+
+        def looked() -> T:
+            seen[:] = [look()]
+            return seen[0]
+
+        try:
+            eventually(
+                looked,
+                satisfies,
+                deadline=self.time.deadline(),
+                expecting=expecting,
+                tell=tell,
+                give_up=give_up,
+                every=every,
+            )
+        except NotProved as error:
+            return Sight(seen[0], False, str(error))
+        return Sight(seen[0], True)
+
+
+def _controllers(lab: Lab, kind: str, name: str) -> set[str]:
+    """The ids of what controls a workload's Pods: a Deployment's ReplicaSets, a StatefulSet."""
+    from kubernetes.client.exceptions import ApiException
+
+    apps: Any = lab.apps
+    try:
+        if kind == "statefulset":
+            return {str(apps.read_namespaced_stateful_set(name, lab.namespace).metadata.uid)}
+        if kind == "deployment":
+            uid = apps.read_namespaced_deployment(name, lab.namespace).metadata.uid
+            return {
+                str(each.metadata.uid)
+                for each in apps.list_namespaced_replica_set(lab.namespace).items
+                if any(owner.uid == uid for owner in each.metadata.owner_references or ())
+            }
+    except ApiException as error:
+        if error.status == 404:
+            raise NoSuchObject(f"{kind.capitalize()} {name}") from None
+        raise
+    raise UsageError(
+        f"{kind}/{name} names no Pods", remedy="write deployment/NAME, statefulset/NAME or pod/NAME"
+    )
