@@ -222,6 +222,7 @@ class Composer:
         if isinstance(event, yaml.AliasEvent):
             return self.repeated(event)
         before = (self.budget.nodes, self.budget.characters)
+        anchor = event.anchor
         if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
             raise Unreadable(
                 line,
@@ -243,7 +244,7 @@ class Composer:
             node = [line, items]
         else:
             node = [line, self.mapping(depth)]
-        if anchor := getattr(event, "anchor", None):
+        if anchor:
             self.keep(anchor, node, before)
         return node
 

@@ -91,9 +91,9 @@ class Place:
 
     def between(self, least: int, most: int, what: str) -> int | None:
         """This whole number, if it is given and lies there; else None."""
-        if self.value is None:
+        number = self.whole(otherwise=least)
+        if self.value is None or not isinstance(self.value, int):
             return None
-        number = self.whole()
         if not least <= number <= most:
             self.refuse(f"{what} must lie between {least} and {most}, not {number}")
             return None
