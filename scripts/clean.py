@@ -28,7 +28,7 @@ PRODUCTS = (
     "build",
     "dist",
 )
-SOURCES = ("benchmarks", "labs", "scripts", "src", "tests")
+SOURCES = ("benchmarks", "exercises", "labs", "scripts", "src", "tests")
 
 
 class CleanError(Exception):

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from servicelab.errors import ServicelabError, UsageError
+from servicelab.exercise_commands import exercise_app, grade
 from servicelab.interrupts import terminate_like_ctrl_c
+from servicelab.trace_command import trace
 from servicelab.vm_commands import vm_app
 
 app = typer.Typer(
@@ -27,6 +29,9 @@ app.add_typer(images_app, name="images")
 manifest_app = typer.Typer(help="Manifests, and the images that they name.", no_args_is_help=True)
 app.add_typer(manifest_app, name="manifest")
 app.add_typer(vm_app, name="vm")
+app.command()(trace)
+app.add_typer(exercise_app, name="exercise")
+app.command()(grade)
 
 DEFAULT_CLUSTER = "servicelab"
 

@@ -1,4 +1,4 @@
-"""Where the labs stand: beside the sources in a checkout, inside the package once installed."""
+"""Where labs and exercises stand: beside the sources in a checkout, inside the package once installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from servicelab.errors import UsageError
 
 
 def content_root() -> Path:
-    """The folder that holds labs/, conftest.py and kind-config.yaml."""
+    """The folder that holds labs/, exercises/, conftest.py and kind-config.yaml."""
     packaged = Path(__file__).parent / "_labs"
     return packaged if packaged.is_dir() else Path(__file__).parents[2]
 

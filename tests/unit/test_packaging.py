@@ -47,14 +47,15 @@ def test_carries_every_file_of_the_library(wheel: zipfile.ZipFile) -> None:
     assert carried == sources("src/servicelab")
 
 
-def test_carries_the_labs(wheel: zipfile.ZipFile) -> None:
-    """An installed servicelab has the labs, the cluster's configuration and the root conftest."""
+def test_carries_labs_and_exercises(wheel: zipfile.ZipFile) -> None:
+    """An installed servicelab has labs, exercises, the configuration and the root conftest."""
     carried = {name for name in wheel.namelist() if name.startswith("servicelab/_labs/")}
 
     assert carried == {
         "servicelab/_labs/kind-config.yaml",
         "servicelab/_labs/conftest.py",
         *(f"servicelab/_labs/labs/{name}" for name in sources("labs")),
+        *(f"servicelab/_labs/exercises/{name}" for name in sources("exercises")),
     }
 
 

@@ -7,6 +7,7 @@ course's is reached from every place, and if Pods were missing, a new Pod has st
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 NAME = "control"
 _CLIENTS = 2
+#: At the same time; each is one Service, and a request from each place.
+_PROOFS = 8
 
 
 class Control:
@@ -36,6 +39,7 @@ class Control:
         self.cluster = cluster
         self.lab = Lab(cluster, Path(), "grading")
         self._lock = Lock()
+        self._proving = ThreadPoolExecutor(_PROOFS, thread_name_prefix="proof")
         self.lab.apply_documents([_pod(NAME)])
         workers = [node.name for node in cluster.nodes if node.role == "worker"]
         names = workers or [cluster.nodes[0].name]
@@ -66,6 +70,10 @@ class Control:
         outside = self.cluster.outside()
         self.lab.on_close(outside.remove)
         return outside
+
+    def proving(self, *, pods: bool) -> Future[None]:
+        """Begin to `prove`; the result comes when it is done."""
+        return self._proving.submit(self.prove, pods=pods)
 
     def prove(self, *, pods: bool) -> None:
         """Whether the cluster does its work now.
@@ -124,7 +132,8 @@ class Control:
         return True
 
     def close(self) -> None:
-        """Take it all away."""
+        """Take it all away, once what is being proved is done."""
+        self._proving.shutdown()
         self.lab.close()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -50,38 +51,60 @@ class NoSuchObject(Exception):
 class Time:
     """The time that checks have.
 
-    What a submission brings about comes about at once or not at all: all checks share one time in
-    which that happens, and those that come later need only a moment.
+    What a submission brings about comes about at once or not at all. All its checks share one time
+    in which that happens, and it is over early when the cluster has been seen to do, for the
+    course, what was asked of it later than the submission.
 
     Attributes:
-        settled_at: when the cluster has had its time, by `clock`.
-        ends_at: when all the checks must be over.
+        ends_at: when all the checks must be over, by `clock`.
+        proof: begins to prove that the cluster does its work; done when it has.
         most: seconds for the check that runs now; None for the usual.
         clock: seconds since some fixed moment.
     """
 
-    settled_at: float
     ends_at: float
+    proof: Callable[[], Future[None]]
     most: float | None = None
     clock: Callable[[], float] = time.monotonic
+    proofs: list[Future[None]] = field(default_factory=list)
+    _began: float = 0.0
+    _proved_at: float | None = None
 
-    def again(self) -> None:
-        """Give the cluster its time once more: a check has changed something."""
-        self.settled_at = self.clock() + deadlines.current().graded_settles.seconds
+    def begin(self) -> None:
+        """Give the cluster its time: something was applied or changed just now."""
+        self._began = self.clock()
+        self._proved_at = None
+        proof = self.proof()
+        self.proofs.append(proof)
+        proof.add_done_callback(self._take_down)
+
+    def _take_down(self, proof: Future[None]) -> None:
+        if proof is self.proofs[-1] and not proof.cancelled() and proof.exception() is None:
+            self._proved_at = self.clock()
 
     def deadline(self) -> Deadline:
         """For the check that runs now."""
         now = self.clock()
-        usual = deadlines.current().graded_moment
+        settles, moment = deadlines.current().graded_settles, deadlines.current().graded_moment
         if self.most is not None:
             chosen = Deadline("the check's own seconds", self.most)
-        elif self.settled_at - now > usual.seconds:
-            chosen = Deadline("graded_settles", self.settled_at - now)
+        elif (left := self._began + settles.seconds - now) > moment.seconds:
+            chosen = Deadline(settles.name, left)
         else:
-            chosen = usual
+            chosen = moment
         if self.ends_at - now < chosen.seconds:
             chosen = Deadline("graded_in_all", max(0.0, self.ends_at - now))
         return chosen
+
+    def over(self) -> str | None:
+        """Why there is no use in waiting longer; None if there is."""
+        proved = self._proved_at
+        if self.most is not None or proved is None:
+            return None
+        since = self.clock() - proved
+        if since <= deadlines.current().graded_moment.seconds:
+            return None
+        return f"a Service that was made later has answered everywhere for {since:.1f} s"
 
 
 @dataclass
@@ -210,7 +233,6 @@ class Scene:
         *,
         expecting: str,
         tell: Callable[[T], str] = in_words,
-        give_up: Callable[[T], str | None] | None = None,
         every: float = 0.15,
     ) -> Sight[T]:
         """Look until what is seen satisfies or the check's time is up; never raises for that."""
@@ -227,7 +249,7 @@ class Scene:
                 deadline=self.time.deadline(),
                 expecting=expecting,
                 tell=tell,
-                give_up=give_up,
+                give_up=lambda _: self.time.over(),
                 every=every,
             )
         except NotProved as error:

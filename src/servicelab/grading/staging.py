@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from servicelab.errors import InfrastructureError
@@ -26,21 +26,8 @@ _WORKLOADS = ("Deployment", "StatefulSet", "Pod")
 _ADDRESSES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A submission that stands in the cluster and has had its time.
-
-    Attributes:
-        scene: what checks look at.
-        unready: what is missing of its Pods; "" if all are Ready.
-    """
-
-    scene: Scene
-    unready: str
-
-
 @contextmanager
-def staged(grader: Grader, sheet: Sheet, submission: Submission) -> Iterator[Stage]:
+def staged(grader: Grader, sheet: Sheet, submission: Submission) -> Iterator[Scene]:
     """Put a submission into namespaces of its own, and take them away afterwards.
 
     Raises:
@@ -65,11 +52,11 @@ def staged(grader: Grader, sheet: Sheet, submission: Submission) -> Iterator[Sta
             pool = _give(grader, sheet, lab, others)
             unready = settle([lab, *others.values()])
             _check_given(sheet, lab, others)
-            now = time.monotonic()
-            current = deadlines.current()
-            limit = exercise.seconds or current.graded_in_all.seconds
-            times = Time(now + current.graded_settles.seconds, now + limit)
-            yield Stage(Scene(lab, others, grader.control, times, pool), unready)
+            limit = exercise.seconds or deadlines.current().graded_in_all.seconds
+            control = grader.control
+            times = Time(time.monotonic() + limit, partial(control.proving, pods=bool(unready)))
+            times.begin()
+            yield Scene(lab, others, control, times, pool)
 
 
 def _second(spaces: ExitStack, grader: Grader, sheet: Sheet, title: str) -> Lab:
