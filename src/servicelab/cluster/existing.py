@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 API_SECONDS = 10.0  # for the first answer; a cluster far away takes a second
 MADE_BY = "servicelab/made-by"
-_READERS = {"iptables-save", "nft", "ipset", "cat"}  # they only print
+_READERS = {"iptables-save", "nft", "ipset", "cat", "conntrack"}  # they only print
 
 
 class ExistingCluster(Cluster):

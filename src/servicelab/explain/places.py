@@ -75,7 +75,7 @@ def faces_outside(s: Snapshot) -> bool:
 
 @contextmanager
 def open_places(
-    access: Access, s: Snapshot, from_: From | None, *, light: bool
+    access: Access, s: Snapshot, from_: From | None, *, light: bool, on: str | None = None
 ) -> Iterator[Places]:
     """The places to ask from; what was started for them is removed in the end.
 
@@ -85,6 +85,7 @@ def open_places(
         from_: the kind of place; None takes the nodes, and what else the Service gives cause for:
             a host outside where it faces there, a Pod where NetworkPolicies select its Pods.
         light: nothing is started: only the nodes' probes, which are there.
+        on: the node that a Pod of ours runs on; None leaves that to the scheduler.
 
     Raises:
         InfrastructureError: a Pod or a host outside does not start.
@@ -97,7 +98,7 @@ def open_places(
         wanted = {from_} if from_ else _wanted(s)
         chosen: list[Asker] = list(nodes) if "node" in wanted else []
         if "pod" in wanted and not light:
-            chosen.append(stack.enter_context(_pod(access)))
+            chosen.append(stack.enter_context(_pod(access, on)))
         outside_why_not = ""
         if "outside" in wanted:
             if light or not access.cluster.ours:
@@ -131,7 +132,7 @@ def _nodes(access: Access) -> tuple[Asker, ...]:
 
 
 @contextmanager
-def _pod(access: Access) -> Iterator[Asker]:
+def _pod(access: Access, on: str | None) -> Iterator[Asker]:
     """A client Pod in the namespace of the probes, for as long as it takes."""
     from kubernetes.client import CoreV1Api
     from kubernetes.client.exceptions import ApiException
@@ -139,7 +140,8 @@ def _pod(access: Access) -> Iterator[Asker]:
     core: Any = CoreV1Api(access.client)
     name = f"explain-{uuid.uuid4().hex[:6]}"
     try:
-        core.create_namespaced_pod(SYSTEM_NAMESPACE, client_pod_manifest(name, SYSTEM_NAMESPACE))
+        manifest = client_pod_manifest(name, SYSTEM_NAMESPACE, node=on)
+        core.create_namespaced_pod(SYSTEM_NAMESPACE, manifest)
     except ApiException as error:
         raise InfrastructureError(
             f"no Pod to ask from can be made in the namespace {SYSTEM_NAMESPACE}: {error.reason}"

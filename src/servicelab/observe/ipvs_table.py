@@ -165,9 +165,7 @@ def parse_connections(text: str) -> tuple[IpvsConnection, ...]:
             if ":" in line.partition(" ")[2][:41]:
                 continue  # IPv6
             raise RulesUnreadable(f"/proc/net/ip_vs_conn line {number}", "no connection", line)
-        ends = [
-            (_address(match[at]), int(match[at + 1], 16)) for at in (2, 4, 6)
-        ]
+        ends = [(_address(match[at]), int(match[at + 1], 16)) for at in (2, 4, 6)]
         if match[1] == "IP" or not all(port for _, port in ends):
             continue
         found.append(IpvsConnection(match[1], ends[0], ends[1], ends[2], match[8], line.rstrip()))

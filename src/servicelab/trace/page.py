@@ -1,0 +1,82 @@
+"""A trace as a page: a single file without scripts, which fetches nothing."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from servicelab.errors import UsageError
+from servicelab.report import page as report_page
+from servicelab.report.safe_text import printable
+from servicelab.trace.picture import picture
+from servicelab.trace.result import Trace
+
+_FOLDERS = (Path(__file__).parent / "templates", Path(report_page.__file__).parent / "templates")
+
+
+def check_writable(file: Path) -> None:
+    """Refuse a place for the page before anything is asked.
+
+    Raises:
+        UsageError: its folder is not there, or it is a folder itself.
+    """
+    if not file.parent.is_dir():
+        raise UsageError(f"there is no folder {file.parent} for the page", remedy="make it first")
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", remedy="name a file for the page")
+
+
+def write_page(trace: Trace, file: Path) -> None:
+    """Write a trace's page.
+
+    Raises:
+        UsageError: it can't be written there.
+    """
+    try:
+        file.write_text(render_page(trace), "utf-8")
+    except OSError as error:
+        raise UsageError(f"the page can't be written to {file}: {error.strerror}") from None
+
+
+def render_page(trace: Trace) -> str:
+    """A trace's page as HTML."""
+    template = _templates().get_template("trace.html")
+    return template.render(trace=trace, picture=picture(trace), facts=_facts(trace))
+
+
+def _facts(trace: Trace) -> list[tuple[str, str]]:
+    return [
+        (name, value)
+        for name, value in (
+            ("type", trace.type),
+            ("asked", f"{trace.asked} ({trace.protocol})"),
+            ("asked from", f"{trace.place} {trace.place.ip}"),
+            ("proxy mode", trace.mode),
+            ("translated on", trace.node),
+            ("why there", trace.why_node),
+            ("answered by", trace.answered_by),
+            ("the client met", trace.outcome),
+        )
+        if value
+    ]
+
+
+def _shown(value: Any) -> Any:
+    """Every value that a template writes, before it is escaped."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_FOLDERS),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
