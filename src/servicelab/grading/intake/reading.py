@@ -15,6 +15,7 @@ from servicelab.errors import InfrastructureError
 from servicelab.grading.intake import reader
 from servicelab.grading.intake.refusal import Finding, Refused
 from servicelab.grading.intake.submission import Lines
+from servicelab.report.safe_text import one_line
 from servicelab.verdict import deadlines
 
 _READER = Path(reader.__file__)
@@ -107,7 +108,8 @@ def _ask(data: bytes) -> bytes:
         before, ready, answer = out.read().partition(reader.READY)
         if before or not ready:
             err.seek(0)
-            said = err.read().decode(errors="replace")[-300:]
+            last = err.read().decode(errors="replace").strip().rpartition("\n")[2]
+            said = one_line(last, 300) or "it says nothing"
             raise InfrastructureError(f"the reader of manifests does not start: {said}")
     if done.returncode != 0:
         raise _beyond(

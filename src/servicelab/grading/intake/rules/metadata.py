@@ -35,7 +35,7 @@ def check_metadata(place: Place, policy: Policy, namespace: str) -> None:
     if not name.given:
         if not place.at("generateName").given:
             place.refuse("the object has no name", "write metadata.name")
-    elif (text := name.text()) and not (_NAME.fullmatch(text) and len(text) <= _LONGEST_NAME):
+    elif (text := name.text()) and not (len(text) <= _LONGEST_NAME and _NAME.fullmatch(text)):
         name.refuse("this is no name", "use lower-case letters, digits, - and .")
     where = place.at("namespace")
     if where.given and (text := where.text()) and text != namespace:
