@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +14,6 @@ from servicelab.grading.parameters import Value, draw
 
 if TYPE_CHECKING:
     from servicelab.grading.intake import Policy
-
-_LONE = re.compile(r"\{\{ *([a-z][a-z0-9_]*) *\}\}")
 
 
 class Sheet:
@@ -142,12 +139,10 @@ class Sheet:
             ) from None
 
     def value(self, said: Any) -> Any:
-        """Data with this student's names and numbers; a lone {{ port }} stays a number."""
+        """Data with this student's names and numbers; what is a number then, is one."""
         if isinstance(said, str):
-            lone = _LONE.fullmatch(said)
-            if lone and lone[1] in self.values:
-                return self.values[lone[1]]
-            return self.text(said, repr(said))
+            written = self.text(said, repr(said))
+            return int(written) if "{{" in said and written.isdecimal() else written
         if isinstance(said, Mapping):
             return {self.value(key): self.value(each) for key, each in said.items()}
         if isinstance(said, list | tuple):
