@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from servicelab.class_commands import grade_all, merge, shards
 from servicelab.errors import ServicelabError, UsageError
 from servicelab.exercise_commands import exercise_app, grade
 from servicelab.interrupts import terminate_like_ctrl_c
@@ -32,6 +33,9 @@ app.add_typer(vm_app, name="vm")
 app.command()(trace)
 app.add_typer(exercise_app, name="exercise")
 app.command()(grade)
+app.command("grade-all")(grade_all)
+app.command()(shards)
+app.command()(merge)
 
 DEFAULT_CLUSTER = "servicelab"
 

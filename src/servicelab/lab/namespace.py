@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from servicelab.errors import UsageError
+from servicelab.host import process_identity
 from servicelab.lab.node_ports import LAB_LABELS
 from servicelab.verdict import deadlines
 from servicelab.verdict.watching import watch_until
@@ -15,6 +18,8 @@ from servicelab.verdict.watching import watch_until
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
 
+#: Says of a namespace who made it: a kept cluster outlives a run that is killed.
+OWNER = "servicelab/owner"
 _LONGEST = 63
 """Characters of a DNS label, which a namespace's name is."""
 
@@ -47,8 +52,10 @@ def create_namespace(
     """
     from kubernetes.client import V1Namespace, V1ObjectMeta
 
-    marks = {**LAB_LABELS, **(labels or {})}
-    core.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=name, labels=marks)))
+    metadata = V1ObjectMeta(
+        name=name, labels={**LAB_LABELS, **(labels or {})}, annotations={OWNER: owner()}
+    )
+    core.create_namespace(V1Namespace(metadata=metadata))
     # A Pod is refused until its ServiceAccount is there, a moment after the namespace.
     watch_until(
         core.list_namespaced_service_account,
@@ -58,3 +65,8 @@ def create_namespace(
         tell=lambda accounts: ", ".join(accounts) or "none",
         namespace=name,
     )
+
+
+def owner() -> str:
+    """This process, as the annotation names it."""
+    return json.dumps({"host": os.uname().nodename, **process_identity().to_dict()})

@@ -305,6 +305,12 @@ class Deadlines:
         "all checks of one submission",
         "5 s on 2 cores where everything is right, 40 s where everything is wrong",
     )
+    graded_around: Deadline = Deadline(
+        "graded_around",
+        180,
+        "what stands around the checks of one submission, before it is given up",
+        "5 s on 2 cores; the sum of the waits for its namespace, its Pods and the course's own",
+    )
     control_answers: Deadline = Deadline(
         "control_answers",
         20,

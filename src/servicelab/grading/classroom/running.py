@@ -1,0 +1,196 @@
+"""Grading everybody: several at a time on one cluster, and nobody waits for another's mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Protocol
+
+from servicelab.errors import ServicelabError
+from servicelab.grading.classroom.shelf import Shelf
+from servicelab.grading.classroom.submissions import HandedIn
+from servicelab.grading.exercise import Exercise
+from servicelab.grading.offline import look_offline
+from servicelab.grading.results import Grade, Outcome
+from servicelab.grading.sheet import Sheet
+from servicelab.report.safe_text import one_line
+from servicelab.verdict import deadlines
+
+
+class Grades(Protocol):
+    """What grades: a `Grader`."""
+
+    def grade(self, exercise: Exercise, path: Path, *, student: str = "") -> Grade:
+        """Grade one submission."""
+        ...
+
+
+#: Told of each result, and whether it was taken over from a run before.
+Told = Callable[[HandedIn, Grade, bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A submission that needs the cluster.
+
+    Attributes:
+        handed_in: the submission.
+        looked: what is known of it without a cluster.
+        takes: what only one submission on a cluster can have at a time: node ports, a turn.
+    """
+
+    handed_in: HandedIn
+    looked: Grade
+    takes: frozenset[str]
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which it is given up, whatever it hangs at."""
+        current = deadlines.current()
+        checks = self.handed_in.exercise.seconds or current.graded_in_all.seconds
+        return checks + current.graded_around.seconds
+
+
+def grade_class(
+    handed_in: Sequence[HandedIn],
+    shelf: Shelf,
+    open_grader: Callable[[], AbstractContextManager[Grades]],
+    *,
+    workers: int,
+    resume: bool = False,
+    told: Told = lambda handed_in, grade, taken_over: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Grade]:
+    """Grade submissions; what can be said without a cluster first.
+
+    Each grade is on the shelf before the next thing is done.
+
+    Args:
+        handed_in: the submissions.
+        shelf: where grades are kept.
+        open_grader: gives what grades on a cluster; entered only if a submission needs it.
+        workers: submissions at a time.
+        resume: take over the grades of submissions that are on the shelf and have not changed.
+        told: told of each result, in this thread.
+        clock: seconds since some fixed moment.
+
+    Returns:
+        The grades in the order of the submissions.
+    """
+    grades: dict[HandedIn, Grade] = {}
+
+    def deliver(each: HandedIn, grade: Grade, *, taken_over: bool = False) -> None:
+        if not taken_over:
+            shelf.keep(each, grade)
+        grades[each] = grade
+        told(each, grade, taken_over)
+
+    jobs: list[Job] = []
+    with ThreadPoolExecutor(workers) as pool:
+        looking = {pool.submit(_look, each, shelf, resume): each for each in handed_in}
+        for done in as_completed(looking):
+            each, seen = looking[done], done.result()
+            if isinstance(seen, Job):
+                jobs.append(seen)
+            else:
+                deliver(each, seen.grade, taken_over=seen.taken_over)
+    if jobs:
+        order = {each: place for place, each in enumerate(handed_in)}
+        jobs.sort(key=lambda job: order[job.handed_in])
+        try:
+            with open_grader() as grader:
+                for job, grade in _graded(grader, jobs, workers, clock):
+                    deliver(job.handed_in, grade)
+        except ServicelabError as error:
+            if error.exit_code == 2:
+                raise
+            # No cluster: it costs nobody points, and the next run begins here.
+            for job in jobs:
+                if job.handed_in not in grades:
+                    deliver(job.handed_in, _not_graded(job, str(error)))
+    return [grades[each] for each in handed_in]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    grade: Grade
+    taken_over: bool
+
+
+def _look(each: HandedIn, shelf: Shelf, resume: bool) -> Job | _Known:
+    sheet = Sheet(each.exercise, each.student, shelf.seed)
+    looked = look_offline(sheet, each.path)
+    if looked.submission is None:
+        return _Known(looked.grade, taken_over=False)
+    if resume and (kept := shelf.find(each, looked.submission.digest)):
+        return _Known(kept, taken_over=True)
+    takes = {f"node port {port}" for port in looked.submission.fixed_node_ports}
+    if sheet.turn:
+        takes.add(f"turn {sheet.turn}")
+    return Job(each, looked.grade, frozenset(takes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    job: Job
+    until: float
+
+
+def _graded(
+    grader: Grades, jobs: Iterable[Job], workers: int, clock: Callable[[], float]
+) -> Iterator[tuple[Job, Grade]]:
+    """Grade jobs, so many at a time; one that goes on for too long is left to itself."""
+    waiting = list(jobs)
+    running: dict[int, _Running] = {}
+    ended: SimpleQueue[tuple[int, Grade]] = SimpleQueue()
+    number = 0
+    while waiting or running:
+        while len(running) < workers and (job := _next(waiting, running.values())):
+            number += 1
+            running[number] = _Running(job, clock() + job.limit)
+            # A daemon: at the end nobody waits for one that was left to itself.
+            Thread(target=_grade, args=(grader, job, number, ended), daemon=True).start()
+        try:
+            soonest = min(each.until for each in running.values())
+            which, grade = ended.get(timeout=max(0.0, soonest - clock()))
+        except Empty:
+            for which, each in list(running.items()):
+                if each.until <= clock():
+                    del running[which]
+                    why = f"it had not ended after {each.job.limit:.0f} s, and was given up"
+                    yield each.job, _not_graded(each.job, why)
+            continue
+        if which in running:
+            yield running.pop(which).job, grade
+
+
+def _next(waiting: list[Job], running: Iterable[_Running]) -> Job | None:
+    """Take out the first job that takes nothing that a running one has."""
+    taken = {each for one in running for each in one.job.takes}
+    for place, job in enumerate(waiting):
+        if not job.takes & taken:
+            return waiting.pop(place)
+    return None
+
+
+def _grade(grader: Grades, job: Job, number: int, ended: SimpleQueue[tuple[int, Grade]]) -> None:
+    each = job.handed_in
+    try:
+        grade = grader.grade(each.exercise, each.path, student=each.student)
+    except Exception as error:  # noqa: BLE001  # a mistake of ours, met by one, must not stop all
+        why = f"the grader failed: {type(error).__name__}: {one_line(str(error), 500)}"
+        grade = _not_graded(job, why)
+    ended.put((number, grade))
+
+
+def _not_graded(job: Job, why: str) -> Grade:
+    return dataclasses.replace(
+        job.looked, outcome=Outcome.NOT_GRADED, reason=why, graded_at=time.time()
+    )

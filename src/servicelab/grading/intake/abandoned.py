@@ -1,0 +1,52 @@
+"""Namespaces whose maker was killed, on a cluster that outlives it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from servicelab.grading.intake.cleaning import REQUEST_SECONDS, remove
+from servicelab.grading.intake.policy import Policy
+from servicelab.host import ProcessIdentity
+from servicelab.lab.namespace import OWNER
+from servicelab.lab.node_ports import LAB_LABELS
+
+if TYPE_CHECKING:
+    from servicelab.cluster import Cluster
+
+
+def sweep_abandoned(cluster: Cluster) -> list[str]:
+    """Delete the namespaces that processes of this machine have left; returns their names.
+
+    What is still being used, by this process or another, stays, and so does what says of nobody
+    that it is theirs.
+
+    Raises:
+        InfrastructureError: the API server does not do it.
+    """
+    from kubernetes.client import CoreV1Api
+
+    core: Any = CoreV1Api(cluster.client)
+    selector = ",".join(f"{key}={value}" for key, value in LAB_LABELS.items())
+    listed = core.list_namespace(label_selector=selector, _request_timeout=REQUEST_SECONDS)
+    left = [
+        each.metadata.name
+        for each in listed.items
+        if is_abandoned((each.metadata.annotations or {}).get(OWNER, ""))
+        and each.metadata.deletion_timestamp is None
+    ]
+    for namespace in left:
+        remove(cluster, namespace, Policy.default())
+    return left
+
+
+def is_abandoned(owner: str) -> bool:
+    """Does an annotation name a process of this machine that is gone?"""
+    try:
+        said = json.loads(owner)
+        host = said.pop("host")
+        identity = ProcessIdentity(**said)
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return False
+    return bool(host == os.uname().nodename and not identity.is_alive())
