@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from servicelab import claim
-from servicelab.cluster.mode_leftovers import IPVS_LINK
+from servicelab.observe.ipvs import IPVS_LINK, IPVS_TABLE
 from servicelab.observe.ipvs_table import VirtualServer, parse_sets, parse_table
 from servicelab.verdict import deadlines, eventually, statistics
 
@@ -13,9 +13,9 @@ from servicelab.verdict import deadlines, eventually, statistics
 SETS = ("KUBE-CLUSTER-IP", "KUBE-LOOP-BACK", "KUBE-NODE-PORT-TCP")
 
 
-def servers(lab, node) -> dict[str, VirtualServer]:
+def servers(node) -> dict[str, VirtualServer]:
     """The virtual servers of a node, by address and port; all forward by masquerading."""
-    table = parse_table(lab.cluster.docker_exec(node.name, "cat", "/proc/net/ip_vs"))
+    table = parse_table(node.read_file(IPVS_TABLE))
     return {f"{each.ip}:{each.port}": each for each in table}
 
 
@@ -35,27 +35,26 @@ def test_a_link_holds_every_service_address(own_web):
     """kube-ipvs0, a dummy that is down and answers no ARP, has the address as long as the Service
     is there."""
     lab, address = own_web.lab, own_web.service.cluster_ip
-    for node in lab.cluster.nodes:
+    for node in lab.cluster.node_vantages:
         link = lab.cluster.docker_exec(node.name, "ip", "-details", "link", "show", IPVS_LINK)
         assert "dummy" in link, link
         assert "NOARP" in link, link
         assert "state DOWN" in link, link
-        assert address in addresses(lab, node), f"{node.name}: {address} is not on {IPVS_LINK}"
+        assert address in addresses(node), f"{node.name}: {address} is not on {IPVS_LINK}"
 
     lab.delete_service("web")
 
     eventually(
-        lambda: [node.name for node in lab.cluster.nodes if address in addresses(lab, node)],
+        lambda: [node.name for node in lab.cluster.node_vantages if address in addresses(node)],
         lambda holding: not holding,
         deadline=deadlines.current().rules_programmed,
         expecting=f"{IPVS_LINK} to give up {address} on every node",
     )
 
 
-def addresses(lab, node) -> set[str]:
+def addresses(node) -> set[str]:
     """The addresses on a node's kube-ipvs0."""
-    shown = lab.cluster.docker_exec(node.name, "ip", "-brief", "address", "show", IPVS_LINK)
-    return {word.partition("/")[0] for word in shown.split()}
+    return set(node.interfaces().links.get(IPVS_LINK, ()))
 
 
 @claim("PXY-09")
@@ -64,9 +63,9 @@ def test_the_table_has_the_service_and_its_endpoints(own_web):
     Service that is deleted is gone."""
     lab, service = own_web.lab, own_web.service
     named = f"{service.cluster_ip}:8080"
-    for node in lab.cluster.nodes:
-        assert named in servers(lab, node), f"{node.name} lists no {named}"
-        server = servers(lab, node)[named]
+    for node in lab.cluster.node_vantages:
+        assert named in servers(node), f"{node.name} lists no {named}"
+        server = servers(node)[named]
         assert server.scheduler == "rr"
         assert {f"{real.ip}:{real.port}" for real in server.reals} == {
             f"{pod.ip}:80" for pod in own_web.pods
@@ -75,11 +74,11 @@ def test_the_table_has_the_service_and_its_endpoints(own_web):
 
     lab.scale("web", 4)
     service.settles_on(lab.ready_pods("app=web", 4))
-    assert {len(servers(lab, node)[named].reals) for node in lab.cluster.nodes} == {4}
+    assert {len(servers(node)[named].reals) for node in lab.cluster.node_vantages} == {4}
 
     lab.delete_service("web")
     eventually(
-        lambda: [node.name for node in lab.cluster.nodes if named in servers(lab, node)],
+        lambda: [node.name for node in lab.cluster.node_vantages if named in servers(node)],
         lambda listing: not listing,
         deadline=deadlines.current().rules_programmed,
         expecting=f"no node to list {named}",
@@ -93,7 +92,7 @@ def test_schedulers_can_be_set(own_web, verdict):
     with one Pod."""
     lab, client, url = own_web.lab, own_web.client, own_web.service.url
     named, kube_proxy = f"{own_web.service.cluster_ip}:8080", lab.kube_proxy
-    node = lab.cluster.nodes[-1]
+    node = lab.cluster.node_vantages[-1]
     assert not kube_proxy.configuration()["ipvs"].get("scheduler"), "none is set"
     log = kube_proxy.log(node.name)
     assert "IPVS scheduler not specified, use rr by default" in log, log
@@ -103,7 +102,7 @@ def test_schedulers_can_be_set(own_web, verdict):
     for scheduler in ("wrr", "lc", "wlc", "sh"):
         kube_proxy.switch("ipvs", scheduler=scheduler)
         own_web.service.settles_on(own_web.pods)
-        used = servers(lab, node)[named].scheduler
+        used = servers(node)[named].scheduler
         assert used == scheduler, f"{scheduler} was set, {used} is used"
         answered = client.web(url, times=statistics.equal_answers_for_affinity(3))
         told.append(f"{scheduler} {len(set(answered.pods))} Pods in {len(answered)} requests")
@@ -116,7 +115,7 @@ def test_schedulers_can_be_set(own_web, verdict):
 def test_the_sets_have_what_their_names_say(own_web):
     """The Service's address stands in KUBE-CLUSTER-IP, its local endpoints in KUBE-LOOP-BACK."""
     lab, address = own_web.lab, own_web.service.cluster_ip
-    for node in lab.cluster.nodes:
+    for node in lab.cluster.node_vantages:
         sets = {each.name: each for each in parse_sets(saved(lab, node))}
         missing = [name for name in SETS if name not in sets]
         assert not missing, f"{node.name} has no set {missing[0]}"

@@ -140,7 +140,7 @@ def test_the_guests_results_stand_in_the_same_matrix(lab: FakeLab, process: Proc
         ("CIP-02", "ipvs"): "holds",
     }
     (command,) = process.commands
-    assert command[-1] == "--proxy-mode=ipvs"
+    assert command[-2:] == ["--proxy-mode=ipvs", "--deadline-factor=4"]
     assert not [word for word in command if "claims" in word or word == "--proxy-mode=all"]
     result.stdout.fnmatch_lines(["*claims on Kubernetes v1.37.0*"])
 

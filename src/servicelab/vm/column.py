@@ -31,6 +31,9 @@ from servicelab.vm.running import Ended, run_in_guest
 from servicelab.vm.streams import Sinks
 
 MODE = "ipvs"
+#: So much longer a guest may take for everything: it has one processor, and each of its system
+#: calls costs several of the host's.
+SLOWER = 4.0
 #: Options that are the host's business, with their number of values.
 HOSTS_OWN = {
     "--proxy-mode": 1,
@@ -39,6 +42,7 @@ HOSTS_OWN = {
     "--junitxml": 1,
     "--junit-xml": 1,
     "--keep-cluster": 0,
+    "--deadline-factor": 1,
     "-n": 1,
     "--numprocesses": 1,
     "--dist": 1,
@@ -163,7 +167,8 @@ def column_for(config: pytest.Config, modes: Iterable[str], recorder: Recorder) 
 def command(config: pytest.Config) -> list[str]:
     """The session's command, for IPVS mode alone."""
     arguments = without(HOSTS_OWN, [str(word) for word in config.invocation_params.args])
-    return [sys.executable, "-m", "pytest", *arguments, f"--proxy-mode={MODE}"]
+    factor = f"--deadline-factor={config.option.deadline_factor * SLOWER:g}"
+    return [sys.executable, "-m", "pytest", *arguments, f"--proxy-mode={MODE}", factor]
 
 
 def without(options: Mapping[str, int], arguments: Sequence[str]) -> list[str]:
