@@ -94,8 +94,9 @@ def draw(
         key = "\0".join((seed, exercise, student, each.name)).encode()
         source = random.Random(hashlib.sha256(key).digest())
         value = source.choice(each.choices)
-        while value in drawn.values() and len(each.choices) > len(drawn):
-            value = source.choice(each.choices)
+        if value in drawn.values():
+            left = [choice for choice in each.choices if choice not in drawn.values()]
+            value = source.choice(left or each.choices)
         if each.is_namespace:
             value = f"{value}-{source.randrange(100, 1000)}"
         drawn[each.name] = value

@@ -116,14 +116,14 @@ class Scene:
         others: further namespaces of the exercise, by parameter.
         control: the course's own Pods and places to ask from.
         time: how long a check may take.
-        pool: the addresses that a load balancer gives the namespace; None without one.
+        pools: where a load balancer takes the namespace's addresses from.
     """
 
     lab: Lab
     others: Mapping[str, Lab]
     control: Control
     time: Time
-    pool: Pool | None = None
+    pools: tuple[Pool, ...] = ()
 
     @property
     def cluster(self) -> Cluster:

@@ -23,7 +23,7 @@ _HOMES = {
     "backends": ("endpoints",),
     "answering": ("answers", "sticky", "published"),
     "names": ("name_answers", "name_lists", "pod_names", "name_outlives_pod"),
-    "outside": ("node_port", "keeps_client_address", "external_address"),
+    "outside": ("node_port", "keeps_client_address", "external_address", "answers_outside"),
 }
 
 

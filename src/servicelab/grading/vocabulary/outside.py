@@ -113,8 +113,18 @@ def keeps_client_address(scene: Scene, *, service: str, of: str) -> Found:
     return Found(False, expected, tell(sight.seen), why, sight.waited_for)
 
 
-def external_address(scene: Scene, *, service: str, port: int, of: str) -> Found:
-    """The Service has an address of the exercise's pool, and answers there to a host outside.
+def external_address(scene: Scene, *, service: str) -> Found:
+    """A load balancer has given the Service an address of one of the exercise's pools.
+
+    Args:
+        scene: where to look.
+        service: the Service.
+    """
+    return _given(scene, scene.service(service))[1]
+
+
+def answers_outside(scene: Scene, *, service: str, port: int, of: str) -> Found:
+    """At its external address, the Service leads clients outside to a workload's Pods.
 
     Args:
         scene: where to look.
@@ -122,44 +132,44 @@ def external_address(scene: Scene, *, service: str, port: int, of: str) -> Found
         port: its port.
         of: its Pods.
     """
-    from servicelab.metallb import vip
-
     found = scene.service(service)
-    assert scene.pool is not None, "the exercise has no pool"
-    expected = f"a load balancer's address, where port {port} leads to {whose(of)} from outside"
-    given = scene.until(
-        lambda: vip.external_ips(found),
-        lambda ips: bool(ips) and set(ips) <= set(scene.pool.addresses if scene.pool else ()),
-        expecting=f"{found} to be given an address of the pool",
-        tell=lambda ips: ", ".join(ips) or "<pending>",
-    )
-    if not given.satisfied:
-        why = "the Service has no address for clients outside"
-        actual = f"EXTERNAL-IP {', '.join(given.seen) or '<none>'}"
-        return Found(False, expected, actual, why, given.waited_for)
-    return _answers_at(scene, found, given.seen[0], port, of, expected)
-
-
-def _answers_at(
-    scene: Scene, service: Service, address: str, port: int, of: str, expected: str
-) -> Found:
+    ips, given = _given(scene, found)
+    if not given.met:
+        return given
+    expected = f"port {port} of the address leads clients outside to {whose(of)}"
     names = {pod.name for pod in scene.pods(of)}
     # Who had this address before may still be in the neighbours' table.
     scene.outside.forget_neighbours()
     sight = scene.until(
-        lambda: scene.outside.get(f"http://{address}:{port}/hostname", timeout=_PATIENCE),
+        lambda: scene.outside.get(f"http://{ips[0]}:{port}/hostname", timeout=_PATIENCE),
         lambda reply: reply.pod in names,
-        expecting=f"{service} to answer outside at its address and port {port}",
+        expecting=f"{found} to answer outside at {ips[0]}, port {port}",
         tell=lambda reply: reply.pod or reply.outcome,
     )
     actual = f"at its address: {sight.seen.pod or sight.seen.outcome}"
     if sight.satisfied:
         return Found(True, expected, actual)
     if sight.seen.error in ("timeout", "unreachable"):
-        why = "the Service has an address, but nobody answers for it on the network"
+        why = "nobody outside gets an answer at the address"
     else:
-        why = f"port {port} of its address does not lead to {whose(of)}"
+        why = f"port {port} of the address does not lead to {whose(of)}"
     return Found(False, expected, actual, why, sight.waited_for)
+
+
+def _given(scene: Scene, service: Service) -> tuple[tuple[str, ...], Found]:
+    from servicelab.metallb import vip
+
+    pool = {address for pool in scene.pools for address in pool.addresses}
+    expected = f"a load balancer gives Service {service.name} an address of its pool"
+    sight = scene.until(
+        lambda: vip.external_ips(service),
+        lambda ips: bool(ips) and set(ips) <= pool,
+        expecting=f"{service} to be given an address of the pool",
+        tell=lambda ips: ", ".join(ips) or "<pending>",
+    )
+    actual = f"EXTERNAL-IP {', '.join(sight.seen) or '<none>'}"
+    why = "" if sight.satisfied else "the Service has no address for clients outside"
+    return sight.seen, Found(sight.satisfied, expected, actual, why, sight.waited_for)
 
 
 def _by_node(seen: dict[str, HttpReply]) -> str:
