@@ -11,6 +11,7 @@ from servicelab import eventually
 from servicelab.cluster import Cluster
 from servicelab.lab import Lab, LabPod, Service, shared
 from servicelab.metallb import MetalLB, Neighbours, Pool, metallb_in, vip
+from servicelab.metallb.strict_arp import strict_arp
 from servicelab.vantage import OutsideVantage
 from servicelab.verdict import deadlines
 
@@ -38,8 +39,11 @@ class Exposed:
 
 @pytest.fixture(scope="session")
 def metallb(cluster: Cluster) -> Iterator[MetalLB]:
-    """MetalLB, installed for this proxy mode's tests and removed after them."""
-    with metallb_in(cluster) as metallb:
+    """MetalLB, installed for this proxy mode's tests and removed after them.
+
+    In IPVS mode with strictARP, as its documentation asks for.
+    """
+    with strict_arp(cluster), metallb_in(cluster) as metallb:
         yield metallb
 
 

@@ -46,6 +46,11 @@ def without_sharing_key(service: Document) -> None:
     service["metadata"].get("annotations", {}).pop("metallb.io/allow-shared-ip", None)
 
 
+def still_strict(lab: Lab, **settings: Any) -> dict[str, Any]:
+    """Another scheduler instead, so that there is a change."""
+    return {"scheduler": "rr" if settings.get("strict_arp") else "wrr", "strict_arp": True}
+
+
 # Faults in what stands there.
 
 
@@ -202,6 +207,12 @@ _ALL = [
         in_services(allocateLoadBalancerNodePorts=False),
         expects="the LoadBalancer Service has no node port",
         why="The Service asks for no node port.",
+    ),
+    Refuter(
+        "LB-06",
+        Fault(instead={"switch": still_strict}),
+        expects="every node to answer ARP",
+        why="strictARP stays, although kube-proxy starts anew.",
     ),
     Refuter(
         "LB-13",
