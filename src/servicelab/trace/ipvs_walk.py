@@ -62,7 +62,7 @@ def server_hop(
 ) -> tuple[Hop, str]:
     """What a virtual server does with a packet, and the verdict: "DNAT" or "REJECT".
 
-    The packet is changed as IPVS changes it.
+    The packet is changed as IPVS changes it. The hop's counters are the real server's connections.
 
     Args:
         packet: the packet.
@@ -104,11 +104,15 @@ def server_hop(
             f"{matched}, with {len(counts)} real servers; it {how}",
             f"sends it to the real server {chosen}",
             f"dnat {chosen}",
-            counts[chosen],
-            counts_after.get(chosen),
+            *_moved(counts[chosen], counts_after.get(chosen)),
         ),
         "DNAT",
     )
+
+
+def _moved(before: int, after: int | None) -> tuple[int | None, int | None]:
+    """Counts that show the connection; others show nothing, since old connections expire."""
+    return (before, after) if after is not None and after > before else (None, None)
 
 
 def _count(real: RealServer) -> int:

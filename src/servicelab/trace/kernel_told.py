@@ -100,12 +100,14 @@ def told_of(told: Iterable[Told], source: Endpoint | None, destination: Endpoint
     return None
 
 
-def with_told(hops: Iterable[Hop], told: Told | None) -> tuple[Hop, ...]:
+def with_told(hops: Iterable[Hop], told: Told | None, *, certain: bool = True) -> tuple[Hop, ...]:
     """The hops, each marked with whether the kernel named its rule, in this order.
 
     Args:
         hops: rules of tables and chains; others are left as they are.
         told: the packet; None leaves all as they are.
+        certain: whether a rule that was not named was not met. IPVS sends packets on, and whether
+            the kernel goes on tracing them is its own affair.
     """
     if told is None:
         return tuple(hops)
@@ -116,7 +118,9 @@ def with_told(hops: Iterable[Hop], told: Told | None) -> tuple[Hop, ...]:
             marked.append(hop)
             continue
         place = next((n for n, step in enumerate(told.steps[at:], at) if _is_of(step, hop)), None)
-        marked.append(replace(hop, told=place is not None))
+        marked.append(
+            replace(hop, told=True if place is not None else (False if certain else None))
+        )
         at = at if place is None else place + 1
     return tuple(marked)
 

@@ -31,11 +31,11 @@ delete table ip {name}
 table ip {name} {{
   chain prerouting {{
     type filter hook prerouting priority -199; policy accept;
-    {rule}
+    ip saddr {source} {own}
   }}
   chain output {{
     type filter hook output priority -199; policy accept;
-    {rule}
+    {own}
   }}
 }}
 """
@@ -92,13 +92,11 @@ def listening(
 def table_text(name: str, protocol: str, source: str, asked: Endpoint) -> str:
     """What nft reads to make our table: it has a connection's first packet traced, and no more.
 
-    The priority comes right after conntrack's own (-200), which says what is new.
+    The priority comes right after conntrack's own (-200), which says what is new. The node's own
+    packets may have any of its addresses; in IPVS mode it is the Service's.
     """
-    rule = (
-        f"ip saddr {source} ip daddr {asked.ip} {protocol} dport {asked.port} ct state new "
-        "meta nftrace set 1"
-    )
-    return _TABLE.format(name=name, rule=rule)
+    own = f"ip daddr {asked.ip} {protocol} dport {asked.port} ct state new meta nftrace set 1"
+    return _TABLE.format(name=name, source=source, own=own)
 
 
 def _first_line(error: Exception) -> str:

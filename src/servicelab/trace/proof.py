@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from servicelab.errors import ServicelabError
 from servicelab.explain.wording import listed
+from servicelab.observe.ipvs_table import IpvsConnection
 from servicelab.observe.model import ServiceRule
 from servicelab.trace.conntrack import Connection
 from servicelab.trace.hop import Check, Way
@@ -64,8 +65,17 @@ def conntrack_check(
     )
 
 
-def kernel_check(way: Way, told: Told | None, why_not: str) -> Check:
-    """Did the kernel itself name the same rules?"""
+def kernel_check(
+    way: Way, told: Told | None, why_not: str, unheard: Endpoint | None = None
+) -> Check:
+    """Did the kernel itself name the same rules?
+
+    Args:
+        way: the way, its hops marked with what was told.
+        told: the packet that the kernel told of.
+        why_not: why it could not tell; "" if it could.
+        unheard: a destination that says nothing: ip_vs sends packets on outside nftables' sight.
+    """
     if why_not or told is None:
         return Check("kernel", None, why_not or "the kernel told nothing of this packet")
     ours = [hop for hop in way.hops if hop.told is not None]
@@ -75,12 +85,21 @@ def kernel_check(way: Way, told: Told | None, why_not: str) -> Check:
     if untold:
         says = f"it did not name a rule of {untold[0].chain}: {untold[0].rule}"
         return Check("kernel", False, says)
-    if way.end == "backend" and told.destination != way.backend:
+    if way.end == "backend" and told.destination not in (way.backend, unheard):
         says = f"it told of a packet to {told.destination}, the rules lead to {way.backend}"
         return Check("kernel", False, says)
     return Check(
         "kernel", True, f"asked to trace the packet, it named {_count(len(ours))}, in this order"
     )
+
+
+def ipvs_check(way: Way, remembered: IpvsConnection | None) -> Check:
+    """Does IPVS' own memory of the connection lead where the way does?"""
+    if remembered is None:
+        refused = way.end != "backend"
+        return Check("ip_vs", True if refused else None, "ip_vs has no connection of this client")
+    real = Endpoint(*remembered.real)
+    return Check("ip_vs", real == way.backend, f"ip_vs sent it to {real}: {remembered.line}")
 
 
 def rule_for(rules: Sequence[ServiceRule], asked: Endpoint, kind: str) -> ServiceRule | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from servicelab.observe.iptables_save import read_tables
+from servicelab.observe.iptables_save import Table, read_tables
 from servicelab.observe.ipvs_table import (
     parse_addresses,
     parse_connections,
@@ -12,6 +12,7 @@ from servicelab.observe.ipvs_table import (
     parse_table,
 )
 from servicelab.observe.nftables_table import read_table
+from servicelab.observe.unreadable import RulesUnreadable
 from servicelab.trace.hop import End, Hop, Way
 from servicelab.trace.iptables_walk import Counted, IptablesWalk
 from servicelab.trace.ipvs_walk import connection_of, dummy_hop, server_hop, server_of
@@ -73,7 +74,7 @@ def follow(
 
 
 def _iptables(before: Reading, after: Reading, packet: Packet, chosen: Endpoint | None) -> Way:
-    rules = Counted.of(read_tables(before.texts["iptables"]), read_tables(after.texts["iptables"]))
+    rules = Counted.of(_tables(before), _tables(after))
     walk = IptablesWalk(rules, packet, chosen)
     walked = _Walked([])
     hooks = [("nat", packet.enters.upper())]
@@ -84,6 +85,15 @@ def _iptables(before: Reading, after: Reading, packet: Packet, chosen: Endpoint 
     if walked.add(walk.hook("filter", through)) and through != "INPUT":
         walked.add(walk.hook("nat", "POSTROUTING"))
     return walked.way(packet)
+
+
+def _tables(reading: Reading) -> dict[str, Table]:
+    """A node's tables; without one of these two, the text is cut."""
+    tables = read_tables(reading.texts["iptables"])
+    for name in ("nat", "filter"):
+        if name not in tables:
+            raise RulesUnreadable(f"iptables table {name}", "it is missing")
+    return tables
 
 
 def _through(packet: Packet) -> str:
@@ -114,8 +124,8 @@ def _ipvs(
     client: Endpoint | None,
 ) -> Way:
     rules = Counted.of(
-        read_tables(before.texts["iptables"]),
-        read_tables(after.texts["iptables"]),
+        _tables(before),
+        _tables(after),
         parse_sets(before.texts["ipsets"]),
     )
     servers = parse_table(before.texts["ipvs"])
@@ -128,8 +138,10 @@ def _ipvs(
     if dummy := dummy_hop(packet, held):
         walked.hops.append(dummy)
     server = server_of(servers, packet)
-    door = "OUTPUT" if packet.enters == "output" else "INPUT"
-    if not walked.add(walk.hook("filter", door)) or server is None:
+    # The node's own packets come to ip_vs before the filter, others after it.
+    if packet.enters != "output" and not walked.add(walk.hook("filter", "INPUT")):
+        return walked.way(packet)
+    if server is None:
         return walked.way(packet)
     asked = packet.to
     remembered = connection_of(parse_connections(after.texts["ipvs_connections"]), client, asked)
@@ -137,6 +149,6 @@ def _ipvs(
     hop, verdict = server_hop(packet, server, now, chosen, remembered)
     walked.hops.append(hop)
     walked.verdict = verdict
-    if verdict != "REJECT":
+    if verdict != "REJECT" and walked.add(walk.hook("filter", "OUTPUT")):
         walked.add(walk.hook("nat", "POSTROUTING"))
     return walked.way(packet)
