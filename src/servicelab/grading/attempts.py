@@ -69,9 +69,7 @@ def difference(before: Grade | None, now: Grade) -> str:
     passed = {each.id for each in before.criteria if each.state is State.PASSED}
     passes = {each.id for each in now.criteria if each.state is State.PASSED}
     points = now.score - before.score
-    parts = [
-        f"{points:+d} points since the last one" if points else "as many points as the last one"
-    ]
+    parts = [f"{points:+d} points" if points else "as many points as before"]
     if won := sorted(passes - passed):
         parts.append(f"now met: {', '.join(won)}")
     if lost := sorted(passed - passes):

@@ -84,8 +84,6 @@ def _answers(exercise: Exercise) -> Iterator[str]:
         yield f"there is no wrong/{name}/"
     for name in sorted(there - said):
         yield f"exercise.yaml does not say what wrong/{name} scores"
-    if any(each.refused for each in exercise.wrong):
-        return
     lost = set().union(*(each.loses for each in exercise.wrong))
     for each in exercise.criteria:
         if each.id not in lost:
