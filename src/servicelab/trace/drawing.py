@@ -66,9 +66,10 @@ def _head(trace: Trace, width: int) -> Iterator[Text]:
     yield Text.assemble(
         ("● ", "bold"), (_plain(f"{kind} {place.name}"), "bold"), f" ({place.ip}){where}"
     )
-    yield Text(f"│ asks {trace.service}: {trace.asked}/{trace.protocol}")
+    yield Text(_plain(f"│ asks {trace.service}: {trace.asked}/{trace.protocol}"))
     if trace.node:
-        for line in wrap(f"rules of {trace.node}, {trace.mode} mode: {trace.why_node}", width - 2):
+        why = f"rules of {trace.node}, {trace.mode} mode: {trace.why_node}"
+        for line in wrap(_plain(why), width - 2):
             yield Text.assemble(("│ ", ""), (line, "dim"))
 
 
@@ -109,7 +110,7 @@ def _end(trace: Trace, width: int) -> Iterator[Text]:
 
 def _named(backend: Backend) -> str:
     where = f" on {backend.node}" if backend.node else ""
-    return f"{backend.pod or 'no Pod'} ({backend.address}){where}"
+    return _plain(f"{backend.pod or 'no Pod'} ({backend.address}){where}")
 
 
 def _proofs(checks: tuple[Check, ...], width: int) -> Iterator[Text]:
