@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,9 @@ Html = Annotated[
 def grade_all(
     submissions: Submissions,
     exercise: OneExercise = "",
-    workers: Annotated[int, typer.Option(min=1, help="Submissions at the same time.")] = 4,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Submissions at the same time; 0 for one a processor.")
+    ] = 0,
     csv: Csv = None,
     json_file: Json = None,
     html: Html = None,
@@ -40,6 +43,9 @@ def grade_all(
     shard: Annotated[
         str, typer.Option(help="Only a part of the students, such as 2/8; see `servicelab shards`.")
     ] = "",
+    deadline_factor: Annotated[
+        float, typer.Option(help="Give every wait so much more time, on a slow machine.")
+    ] = 1.0,
     name: Name = DEFAULT_CLUSTER,
     seed: Seed = "",
 ) -> None:
@@ -49,16 +55,19 @@ def grade_all(
     """
     from servicelab.grading.classroom.commands import collected, grade_roll, write_book
     from servicelab.progress import Progress
+    from servicelab.verdict.deadlines import multiplied
 
-    book = grade_roll(
-        collected(submissions, exercise, shard),
-        results=results,
-        seed=seed,
-        workers=workers,
-        resume=resume,
-        cluster_name=name,
-        progress=Progress(),
-    )
+    roll = collected(submissions, exercise, shard)
+    with multiplied(deadline_factor):
+        book = grade_roll(
+            roll,
+            results=results,
+            seed=seed,
+            workers=workers or os.cpu_count() or 1,
+            resume=resume,
+            cluster_name=name,
+            progress=Progress(),
+        )
     write_book(book, csv=csv, json_file=json_file, html=html)
     raise typer.Exit(3 if book.not_graded else 0)
 

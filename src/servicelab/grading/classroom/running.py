@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Protocol
 
-from servicelab.errors import ServicelabError
+from servicelab.errors import ServicelabError, UsageError
 from servicelab.grading.classroom.shelf import Shelf
 from servicelab.grading.classroom.submissions import HandedIn
 from servicelab.grading.exercise import Exercise
@@ -84,12 +84,12 @@ def grade_class(
     Returns:
         The grades in the order of the submissions.
     """
-    grades: dict[HandedIn, Grade] = {}
+    grades: dict[tuple[str, str], Grade] = {}
 
     def deliver(each: HandedIn, grade: Grade, *, taken_over: bool = False) -> None:
         if not taken_over:
             shelf.keep(each, grade)
-        grades[each] = grade
+        grades[each.key] = grade
         told(each, grade, taken_over)
 
     jobs: list[Job] = []
@@ -102,20 +102,20 @@ def grade_class(
             else:
                 deliver(each, seen.grade, taken_over=seen.taken_over)
     if jobs:
-        order = {each: place for place, each in enumerate(handed_in)}
-        jobs.sort(key=lambda job: order[job.handed_in])
+        order = {each.key: place for place, each in enumerate(handed_in)}
+        jobs.sort(key=lambda job: order[job.handed_in.key])
         try:
             with open_grader() as grader:
                 for job, grade in _graded(grader, jobs, workers, clock):
                     deliver(job.handed_in, grade)
+        except UsageError:
+            raise
         except ServicelabError as error:
-            if error.exit_code == 2:
-                raise
             # No cluster: it costs nobody points, and the next run begins here.
             for job in jobs:
-                if job.handed_in not in grades:
-                    deliver(job.handed_in, _not_graded(job, str(error)))
-    return [grades[each] for each in handed_in]
+                if job.handed_in.key not in grades:
+                    deliver(job.handed_in, _not_graded(job.looked, str(error)))
+    return [grades[each.key] for each in handed_in]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,15 @@ class _Known:
 
 
 def _look(each: HandedIn, shelf: Shelf, resume: bool) -> Job | _Known:
+    try:
+        return _looked(each, shelf, resume)
+    except UsageError:
+        raise  # the course's own mistake, which everybody's grade would have
+    except Exception as error:  # noqa: BLE001  # as in _grade
+        return _Known(_not_graded(_nothing(each), _sentence(error)), taken_over=False)
+
+
+def _looked(each: HandedIn, shelf: Shelf, resume: bool) -> Job | _Known:
     sheet = Sheet(each.exercise, each.student, shelf.seed)
     looked = look_offline(sheet, each.path)
     if looked.submission is None:
@@ -165,7 +174,7 @@ def _graded(
                 if each.until <= clock():
                     del running[which]
                     why = f"it had not ended after {each.job.limit:.0f} s, and was given up"
-                    yield each.job, _not_graded(each.job, why)
+                    yield each.job, _not_graded(each.job.looked, why)
             continue
         if which in running:
             yield running.pop(which).job, grade
@@ -185,12 +194,29 @@ def _grade(grader: Grades, job: Job, number: int, ended: SimpleQueue[tuple[int, 
     try:
         grade = grader.grade(each.exercise, each.path, student=each.student)
     except Exception as error:  # noqa: BLE001  # a mistake of ours, met by one, must not stop all
-        why = f"the grader failed: {type(error).__name__}: {one_line(str(error), 500)}"
-        grade = _not_graded(job, why)
+        grade = _not_graded(job.looked, _sentence(error))
     ended.put((number, grade))
 
 
-def _not_graded(job: Job, why: str) -> Grade:
-    return dataclasses.replace(
-        job.looked, outcome=Outcome.NOT_GRADED, reason=why, graded_at=time.time()
+def _nothing(each: HandedIn) -> Grade:
+    """What is known of a submission that could not even be looked at."""
+    return Grade(
+        exercise=each.exercise.name,
+        title=each.exercise.title,
+        student=each.student,
+        outcome=Outcome.NOT_GRADED,
+        possible=each.exercise.possible,
+        version=each.exercise.version,
     )
+
+
+def _not_graded(looked: Grade, why: str) -> Grade:
+    return dataclasses.replace(
+        looked, outcome=Outcome.NOT_GRADED, reason=why, graded_at=time.time()
+    )
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ServicelabError):
+        return str(error)
+    return f"the grader failed: {type(error).__name__}: {one_line(str(error), 500)}"

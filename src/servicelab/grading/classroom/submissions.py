@@ -42,6 +42,11 @@ class HandedIn:
     exercise: Exercise
     path: Path
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Student and exercise: there is one submission of each."""
+        return self.student, self.exercise.name
+
 
 @dataclass(frozen=True, slots=True)
 class Roll:
@@ -62,7 +67,7 @@ class Roll:
     @property
     def missing(self) -> list[tuple[str, Exercise]]:
         """Who has not handed in what."""
-        there = {(each.student, each.exercise.name) for each in self.handed_in}
+        there = {each.key for each in self.handed_in}
         return [
             (student, exercise)
             for student in self.students
@@ -154,7 +159,7 @@ def collect(root: Path, exercises: Sequence[Exercise], *, one: bool) -> Roll:
                     add(stem, exercise, root / name / inner)
     used = {each.exercise.name for each in found.values()}
     return Roll(
-        tuple(sorted(found.values(), key=lambda each: (each.student, each.exercise.name))),
+        tuple(sorted(found.values(), key=lambda each: each.key)),
         tuple(students),
         tuple(each for each in exercises if one or each.name in used),
         tuple(passed_over),

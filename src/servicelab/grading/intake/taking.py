@@ -45,7 +45,7 @@ def take_in(path: Path, policy: Policy, *, namespace: str) -> Submission:
         tuple(documents),
         tuple(name for name, _ in gathered.files),
         gathered.passed_over,
-        _digest(gathered.files),
+        digest_of(gathered.files),
         namespace,
         policy,
     )
@@ -57,7 +57,8 @@ def take_in(path: Path, policy: Policy, *, namespace: str) -> Submission:
     return submission
 
 
-def _digest(files: tuple[tuple[str, bytes], ...]) -> str:
+def digest_of(files: tuple[tuple[str, bytes], ...]) -> str:
+    """SHA-256 of the names and contents of files, in hexadecimal."""
     digest = hashlib.sha256()
     for name, content in files:
         for part in (name.encode(), content):
