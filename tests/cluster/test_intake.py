@@ -22,9 +22,10 @@ from servicelab.grading.intake import (
     applied,
     take_in,
 )
+from servicelab.grading.intake.abandoned import sweep_abandoned
 from servicelab.grading.intake.fence import account_headers
 from servicelab.grading.intake.submission import Lines
-from servicelab.lab.namespace import namespace_name
+from servicelab.lab.namespace import OWNER, create_namespace, namespace_name, owner
 from servicelab.pins import pins
 from servicelab.verdict import deadlines, eventually
 
@@ -259,3 +260,19 @@ def test_a_name_is_taken_in_for_one_namespace(cluster: Cluster, namespace: str) 
     submission = dataclasses.replace(unchecked(namespace, pod()), namespace="another")
     with pytest.raises(ValueError, match="taken in for 'another'"):
         applied(cluster, submission, namespace).__enter__()
+
+
+def test_what_a_killed_run_left_is_swept(cluster: Cluster, namespace: str) -> None:
+    """A namespace whose maker is gone is deleted; one that is being used stays."""
+    used = namespace_name("used")
+    core: Any = CoreV1Api(cluster.client)
+    create_namespace(core, namespace)
+    create_namespace(core, used)
+    gone = {**json.loads(owner()), "started": 0.0}
+    core.patch_namespace(namespace, {"metadata": {"annotations": {OWNER: json.dumps(gone)}}})
+
+    swept = sweep_abandoned(cluster)
+
+    assert namespace in swept
+    assert used not in swept
+    core.delete_namespace(used)

@@ -24,6 +24,9 @@ _FIELD_MANAGER = "submission"
 #: Answers that say something about the object; others say something about the cluster.
 _ABOUT_THE_OBJECT = (400, 403, 404, 409, 413, 415, 422)
 _UNKNOWN_FIELD = re.compile(r'(unknown|duplicate) field "([^"]+)"')
+_WRONG_TYPE = re.compile(
+    r"cannot unmarshal (\w+) into Go struct field \w+\.([\w.]+) of type (?:\w+\.)?(\w+)"
+)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -135,6 +138,9 @@ def findings_of(error: ApiException, document: Document) -> list[Finding]:
             _finding(document, field, f"Kubernetes knows no such field ({how} field)")
             for how, field in unknown
         ]
+    if wrong := _WRONG_TYPE.search(told):
+        given, field, wanted = wrong.groups()
+        return [_finding(document, field, f"a {given} stands here, Kubernetes wants {wanted}")]
     return [_finding(document, "", told)]
 
 

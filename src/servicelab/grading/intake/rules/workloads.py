@@ -52,6 +52,8 @@ def check(kind: str, place: Place, policy: Policy) -> None:
         spec.refuse(f"the {kind} has no template for its Pods")
         return
     template.only(("metadata", "spec"), {}, "a template")
+    selector = spec.at("selector")
+    (selector if kind == "ReplicationController" else selector.at("matchLabels")).texts("labels")
     check_template_metadata(template.at("metadata"), policy)
     pods.check(template.at("spec"), policy)
     spec.at("replicas").between(0, policy.max_pods, "the number of replicas")
