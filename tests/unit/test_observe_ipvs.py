@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from servicelab.observe.ipvs import parse_ipvs, tick_rate
+from servicelab.observe.ipvs import missing_in_sets, parse_ipvs, tick_rate
 from servicelab.observe.ipvs_table import IpSet, parse_sets, parse_table
 from servicelab.observe.model import Backend, ServiceRule, rules_for
 from servicelab.observe.service_addresses import ServiceAddresses, addresses_of
@@ -233,3 +233,29 @@ def test_a_garbled_set_is_named_by_its_line(text: str) -> None:
     """An entry of a set that was not created is one, too."""
     with pytest.raises(RulesUnreadable, match="ipset save line 1: neither create nor add"):
         parse_sets(text)
+
+
+SAVED = (
+    "create KUBE-CLUSTER-IP hash:ip,port family inet hashsize 1024 maxelem 65536\n"
+    "add KUBE-CLUSTER-IP 10.96.0.1,tcp:443\n"
+    "add KUBE-CLUSTER-IP 10.96.0.16,tcp:80\n"
+    "create KUBE-NODE-PORT-TCP bitmap:port range 0-65535\n"
+    "add KUBE-NODE-PORT-TCP 30000\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "lacking"),
+    [
+        ("", ()),
+        ("add KUBE-CLUSTER-IP 10.96.0.16,tcp:80\n", ("KUBE-CLUSTER-IP 10.96.0.16,tcp:80",)),
+        ("add KUBE-NODE-PORT-TCP 30000\n", ("KUBE-NODE-PORT-TCP 30000",)),
+    ],
+)
+def test_what_the_sets_lack_is_told(
+    known: ServiceAddresses, left_out: str, lacking: tuple[str, ...]
+) -> None:
+    """Of rules with backends: what rejects needs no set."""
+    rules = parse_ipvs(TABLE, dummy(), known)
+
+    assert missing_in_sets(rules, SAVED.replace(left_out, "")) == lacking

@@ -288,6 +288,15 @@ class Lab:
         with ThreadPoolExecutor(max_workers=len(nodes)) as asking:
             return dict(zip((node.name for node in nodes), asking.map(of_node, nodes), strict=True))
 
+    def missing_in_sets(self, service: str) -> dict[str, tuple[str, ...]]:
+        """What each node's ipsets still lack for a Service, by node name; IPVS mode only."""
+        from servicelab.observe.ipvs import SETS, missing_in_sets
+
+        return {
+            node: missing_in_sets(rules, self.cluster.docker_exec(node, *SETS))
+            for node, rules in self.rules(service).items()
+        }
+
     # Places to ask from.
 
     def start_client(self, name: str = "client", *, node: str | None = None) -> PodVantage:

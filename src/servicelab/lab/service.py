@@ -124,6 +124,16 @@ class Service:
             tell=lambda seen: "; ".join(f"{node}: {_words(seen[node])}" for node in sorted(seen)),
             every=0.1,
         )
+        if self.lab.cluster.mode == "ipvs":
+            eventually(
+                lambda: self.lab.missing_in_sets(self.name),
+                lambda lacking: not any(lacking.values()),
+                deadline=deadlines.current().rules_programmed,
+                expecting=f"the ipsets of every node to have {self}",
+                tell=lambda lacking: "; ".join(
+                    f"{node} lacks {', '.join(each)}" for node, each in lacking.items() if each
+                ),
+            )
 
     def settles_on(self, pods: Collection[LabPod], *, port: int = 80) -> None:
         """Wait until endpoints, then the rules of every node, are exactly these Pods.

@@ -5,11 +5,11 @@ The forms are those of Kubernetes v1.37.0, pkg/proxy/ipvs/proxier.go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from servicelab.observe.ipvs_table import VirtualServer, parse_addresses, parse_table
+from servicelab.observe.ipvs_table import VirtualServer, parse_addresses, parse_sets, parse_table
 from servicelab.observe.model import Backend, ServiceRule
 from servicelab.observe.port_rules import PortName, in_one_model
 from servicelab.observe.service_addresses import Owner, ServiceAddresses, service_addresses
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 IPVS_TABLE = "/proc/net/ip_vs"
 IPVS_LINK = "kube-ipvs0"
 TABLE = ("cat", IPVS_TABLE)
+SETS = ("ipset", "save")
 DUMMY = ("ip", "-json", "address", "show", "dev", IPVS_LINK)
 #: Ticks a second that a Linux kernel may have (CONFIG_HZ).
 TICK_RATES = (100, 250, 300, 1000)
@@ -38,8 +39,34 @@ def read_ipvs(cluster: Cluster, node_name: str) -> tuple[ServiceRule, ...]:
     known = service_addresses(cluster.client)
     # By the probe there: two commands in the node's container take twenty times as long.
     (probe,) = [each for each in cluster.node_vantages if each.name == node_name]
+    # kube-proxy gives a Service its server first, the address on the link a moment later.
+    table = probe.read_file(IPVS_TABLE)
     held = frozenset(probe.interfaces().links.get(IPVS_LINK, ()))
-    return ipvs_rules(probe.read_file(IPVS_TABLE), held, known)
+    return ipvs_rules(table, held, known)
+
+
+def missing_in_sets(rules: Iterable[ServiceRule], saved: str) -> tuple[str, ...]:
+    """What the ipsets lack for some rules, each as "SET ENTRY".
+
+    kube-proxy writes its sets after the table. Until then nothing is masqueraded that must be, and
+    connections from outside or from the node itself are lost.
+
+    Args:
+        rules: of the node, with backends.
+        saved: the output of `ipset save` there.
+
+    Raises:
+        RulesUnreadable: the text is something else.
+    """
+    sets = {each.name: each.entries for each in parse_sets(saved)}
+    wanted = [
+        (f"KUBE-NODE-PORT-{rule.protocol.upper()}", str(rule.port))
+        if rule.kind == "node"
+        else ("KUBE-CLUSTER-IP", f"{rule.ip},{rule.protocol.lower()}:{rule.port}")
+        for rule in rules
+        if rule.kind in ("cluster", "node") and rule.backends and rule.protocol != "SCTP"
+    ]
+    return tuple(f"{name} {entry}" for name, entry in wanted if entry not in sets.get(name, ()))
 
 
 def parse_ipvs(table: str, dummy: str, known: ServiceAddresses) -> tuple[ServiceRule, ...]:
