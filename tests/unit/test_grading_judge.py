@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from servicelab.errors import InfrastructureError
 from servicelab.grading.exercise import Criterion
 from servicelab.grading.found import Found
 from servicelab.grading.grader import judge
 from servicelab.grading.results import State
 from servicelab.grading.scene import NoSuchObject, Time
-from servicelab.verdict import deadlines
+from servicelab.verdict import Deadline, deadlines
 
 
 class Clock:
@@ -104,79 +105,140 @@ class Proofs:
 
     def __init__(self) -> None:
         self.begun: list[Future[None]] = []
+        self.pods: list[bool] = []
 
-    def __call__(self) -> Future[None]:
+    def __call__(self, pods: bool) -> Future[None]:
+        self.pods.append(pods)
         self.begun.append(Future())
         return self.begun[-1]
 
 
-def a_time(clock: Clock, proofs: Proofs, ends_in: float = 1000) -> Time:
+MOMENT = deadlines.current().graded_moment.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The test's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def proofs() -> Proofs:
+    """The test's proofs."""
+    return Proofs()
+
+
+@pytest.fixture
+def times(clock: Clock, proofs: Proofs) -> Time:
     """The time of a submission that was applied just now."""
-    time = Time(clock.now + ends_in, proofs, clock=clock)
-    time.begin()
-    return time
+    times = Time(clock.now + 100, proofs, clock=clock)
+    times.begin(pods=False)
+    return times
 
 
-def test_all_checks_share_the_time_to_settle() -> None:
-    """The first may wait for all of it, a later one for what is left, a last one for a moment."""
-    clock = Clock()
-    time = a_time(clock, Proofs())
-    settles, moment = deadlines.current().graded_settles, deadlines.current().graded_moment
-
-    assert time.deadline().seconds == settles.seconds
-    clock.now += 4
-    assert time.deadline().seconds == settles.seconds - 4
-    clock.now += 100
-    assert time.deadline() == moment
-
-
-def test_waiting_is_over_when_the_cluster_is_proved_to_have_had_its_time() -> None:
+def test_it_is_over_when_the_cluster_has_had_its_time(
+    times: Time, clock: Clock, proofs: Proofs
+) -> None:
     """A later Service of the course's answers, and a moment has passed: nothing more will come."""
-    clock, proofs = Clock(), Proofs()
-    time = a_time(clock, proofs)
-    clock.now += 5
-    assert time.over() is None
+    assert times.over(clock.now + 50) is None
 
     proofs.begun[0].set_result(None)
-    assert time.over() is None
-    clock.now += deadlines.current().graded_moment.seconds + 0.1
 
-    assert "made later has answered" in (time.over() or "")
+    assert times.over(clock.now + MOMENT - 0.1) is None
+    assert "made later has answered" in (times.over(clock.now + MOMENT) or "")
 
 
-def test_a_cluster_that_is_not_proved_goes_on_being_waited_for() -> None:
-    """A failed proof shortens no wait."""
-    clock, proofs = Clock(), Proofs()
-    time = a_time(clock, proofs)
+def test_a_look_that_began_too_early_says_nothing(
+    times: Time, clock: Clock, proofs: Proofs
+) -> None:
+    """On a slow machine a look may begin before the proof, and end long after it."""
+    began = clock.now
+    clock.now += 9
+    proofs.begun[0].set_result(None)
+    clock.now += 9
+
+    assert times.over(began) is None
+    assert times.over(clock.now)
+
+
+def test_a_cluster_that_is_not_proved_is_never_over(
+    times: Time, clock: Clock, proofs: Proofs
+) -> None:
+    """A failed proof ends no wait."""
     proofs.begun[0].set_exception(OSError())
-    clock.now += 60
 
-    assert time.over() is None
+    assert times.over(clock.now + 60) is None
 
 
-def test_a_change_gives_the_cluster_its_time_again() -> None:
-    """After a check has deleted a Pod, an old proof says nothing."""
-    clock, proofs = Clock(), Proofs()
-    time = a_time(clock, proofs)
+def test_a_change_gives_the_cluster_its_time_again(
+    times: Time, clock: Clock, proofs: Proofs
+) -> None:
+    """After a check has deleted a Pod, an old proof says nothing; the new one is by a Pod."""
     proofs.begun[0].set_result(None)
-    clock.now += 50
+    times.begin(pods=True)
+    assert times.over(clock.now + 50) is None
 
-    time.begin()
+    proofs.begun[1].set_result(None)
 
-    assert time.over() is None
-    assert time.deadline().seconds == deadlines.current().graded_settles.seconds
-    assert len(time.proofs) == 2
+    assert times.over(clock.now + 50)
+    assert proofs.pods == [False, True]
 
 
-def test_a_check_may_have_seconds_of_its_own_but_not_beyond_the_end() -> None:
-    """Its own seconds count, and the end of all checks counts more."""
-    clock = Clock()
-    time = a_time(clock, Proofs(), ends_in=30)
-    time.most = 20
+def test_a_check_may_wait_longer(times: Time, clock: Clock, proofs: Proofs) -> None:
+    """Its own seconds count from the proof on."""
+    proofs.begun[0].set_result(None)
+    times.most = 20
 
-    assert time.deadline().seconds == 20
-    clock.now += 25
-    assert time.deadline().seconds == 5
-    assert time.deadline().name == "graded_in_all"
-    clock.now += 25
-    assert time.deadline().seconds == 0
+    assert times.over(clock.now + 19) is None
+    assert times.over(clock.now + 20)
+
+
+def test_all_checks_have_one_end(times: Time, clock: Clock) -> None:
+    """No check goes on beyond it."""
+    assert times.deadline() == deadlines.current().graded_settles
+    clock.now += 90
+    assert times.deadline() == Deadline("graded_in_all", 10)
+    clock.now += 90
+    assert times.deadline().seconds == 0
+
+
+def a_scene(times: Time) -> Any:
+    """A scene with nothing in it."""
+    from servicelab.grading.scene import Scene
+
+    nothing: Any = None
+    return Scene(nothing, {}, nothing, times)
+
+
+def test_what_is_not_seen_is_missed_once_it_is_over(
+    times: Time, clock: Clock, proofs: Proofs
+) -> None:
+    """The sight says what was waited for, and what was seen last."""
+    proofs.begun[0].set_result(None)
+
+    def look() -> str:
+        clock.now += 1.5
+        return "nothing"
+
+    sight = a_scene(times).until(look, lambda seen: False, expecting="a miracle", every=0)
+
+    assert not sight.satisfied
+    assert "expected a miracle" in sight.waited_for
+    assert "last saw   nothing" in sight.waited_for
+
+
+def test_what_runs_out_before_it_is_proved_is_no_missed_criterion(
+    times: Time, clock: Clock, proofs: Proofs
+) -> None:
+    """The cluster is too slow: that costs no points, and says what was waited for."""
+    times.ends_at = clock.now  # the deadline itself is real time; no test waits for it
+
+    with pytest.raises(InfrastructureError, match=r"too slow .*expected a miracle .*last saw"):
+        a_scene(times).until(lambda: "nothing", lambda seen: False, expecting="a miracle")
+
+
+def test_what_is_seen_needs_no_proof(times: Time) -> None:
+    """A criterion that is met is met at once."""
+    sight = a_scene(times).until(lambda: 7, lambda seen: seen == 7, expecting="seven")
+
+    assert (sight.seen, sight.satisfied, sight.waited_for) == (7, True, "")

@@ -71,7 +71,7 @@ class Control:
         self.lab.on_close(outside.remove)
         return outside
 
-    def proving(self, *, pods: bool) -> Future[None]:
+    def proving(self, pods: bool) -> Future[None]:
         """Begin to `prove`; the result comes when it is done."""
         return self._proving.submit(self.prove, pods=pods)
 

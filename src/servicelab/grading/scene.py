@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from servicelab.errors import UsageError
+from servicelab.errors import InfrastructureError, UsageError
 from servicelab.lab.pods import LabPod, is_going, lab_pod
 from servicelab.verdict import Deadline, Missing, NotProved, deadlines, eventually
 from servicelab.verdict.message import in_words
@@ -51,30 +51,29 @@ class NoSuchObject(Exception):
 class Time:
     """The time that checks have.
 
-    What a submission brings about comes about at once or not at all. All its checks share one time
-    in which that happens, and it is over early when the cluster has been seen to do, for the
-    course, what was asked of it later than the submission.
+    What a submission brings about comes about at once or not at all. It has as long as the cluster
+    needs to do for the course what was asked of it later than the submission, on a slow machine
+    longer than on a quick one; then it is over, for all of its checks.
 
     Attributes:
         ends_at: when all the checks must be over, by `clock`.
-        proof: begins to prove that the cluster does its work; done when it has.
-        most: seconds for the check that runs now; None for the usual.
+        proof: begins to prove that the cluster does its work, by new Pods too if told so; done when
+            it has.
+        most: seconds that the check that runs now may wait once that is proved; None for a moment.
         clock: seconds since some fixed moment.
     """
 
     ends_at: float
-    proof: Callable[[], Future[None]]
+    proof: Callable[[bool], Future[None]]
     most: float | None = None
     clock: Callable[[], float] = time.monotonic
     proofs: list[Future[None]] = field(default_factory=list)
-    _began: float = 0.0
     _proved_at: float | None = None
 
-    def begin(self) -> None:
-        """Give the cluster its time: something was applied or changed just now."""
-        self._began = self.clock()
+    def begin(self, *, pods: bool) -> None:
+        """Something was applied or changed just now; `pods` if it brings new Pods about."""
         self._proved_at = None
-        proof = self.proof()
+        proof = self.proof(pods)
         self.proofs.append(proof)
         proof.add_done_callback(self._take_down)
 
@@ -83,26 +82,22 @@ class Time:
             self._proved_at = self.clock()
 
     def deadline(self) -> Deadline:
-        """For the check that runs now."""
-        now = self.clock()
-        settles, moment = deadlines.current().graded_settles, deadlines.current().graded_moment
-        if self.most is not None:
-            chosen = Deadline("the check's own seconds", self.most)
-        elif (left := self._began + settles.seconds - now) > moment.seconds:
-            chosen = Deadline(settles.name, left)
-        else:
-            chosen = moment
-        if self.ends_at - now < chosen.seconds:
-            chosen = Deadline("graded_in_all", max(0.0, self.ends_at - now))
-        return chosen
+        """For the check that runs now; mostly it is over earlier."""
+        settles = deadlines.current().graded_settles
+        left = self.ends_at - self.clock()
+        return settles if settles.seconds <= left else Deadline("graded_in_all", max(0.0, left))
 
-    def over(self) -> str | None:
-        """Why there is no use in waiting longer; None if there is."""
-        proved = self._proved_at
-        if self.most is not None or proved is None:
+    def over(self, looked_at: float) -> str | None:
+        """Why there is no use in looking again; None if there is.
+
+        Args:
+            looked_at: when the last look began.
+        """
+        if self._proved_at is None:
             return None
-        since = self.clock() - proved
-        if since <= deadlines.current().graded_moment.seconds:
+        patience = deadlines.current().graded_moment.seconds if self.most is None else self.most
+        since = looked_at - self._proved_at
+        if since < patience:
             return None
         return f"a Service that was made later has answered everywhere for {since:.1f} s"
 
@@ -235,12 +230,25 @@ class Scene:
         tell: Callable[[T], str] = in_words,
         every: float = 0.15,
     ) -> Sight[T]:
-        """Look until what is seen satisfies or the check's time is up; never raises for that."""
+        """Look until what is seen satisfies or the check's time is up.
+
+        Raises:
+            InfrastructureError: the time was up before the cluster was proved to do its work; says
+                what was waited for.
+        """
         seen: list[T] = []
+        looks: list[float] = []
 
         def looked() -> T:
+            looks.append(self.time.clock())
             seen[:] = [look()]
             return seen[0]
+
+        def over(_: T) -> str | None:
+            # Each check looks for a moment of its own: a single request may be lost.
+            if looks[-1] - looks[0] < deadlines.current().graded_moment.seconds:
+                return None
+            return self.time.over(looks[-1])
 
         try:
             eventually(
@@ -249,10 +257,15 @@ class Scene:
                 deadline=self.time.deadline(),
                 expecting=expecting,
                 tell=tell,
-                give_up=lambda _: self.time.over(),
+                give_up=over,
                 every=every,
             )
         except NotProved as error:
+            if self.time.over(looks[-1]) is None:
+                raise InfrastructureError(
+                    f"the cluster is too slow to say anything: {' '.join(str(error).split())}",
+                    remedy="grade again when the machine is less busy",
+                ) from None
             return Sight(seen[0], False, str(error))
         return Sight(seen[0], True)
 

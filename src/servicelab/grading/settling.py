@@ -34,7 +34,7 @@ def settle(labs: Iterable[Lab]) -> str:
             expecting="every Pod to be Ready",
             give_up=lambda states: next(filter(None, (state.stuck for state in states)), None),
             tell=lambda states: "; ".join(map(str, states)),
-            every=0.2,
+            every=0.4,
         )
     except NotProved as error:
         return str(error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 from servicelab.errors import InfrastructureError
@@ -59,8 +58,8 @@ def staged(grader: Grader, sheet: Sheet, submission: Submission) -> Iterator[Sce
             _check_given(sheet, lab, others)
             limit = exercise.seconds or deadlines.current().graded_in_all.seconds
             control = grader.control
-            times = Time(time.monotonic() + limit, partial(control.proving, pods=bool(unready)))
-            times.begin()
+            times = Time(time.monotonic() + limit, control.proving)
+            times.begin(pods=bool(unready))
             yield Scene(lab, others, control, times, pools)
 
 

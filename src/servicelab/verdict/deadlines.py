@@ -284,24 +284,25 @@ class Deadlines:
     graded_pods: Deadline = Deadline(
         "graded_pods",
         25,
-        "the Pods of a submission and of its exercise are Ready, or have shown that they will not be",
-        "2 s on 2 cores; a readiness probe's default period is 10 s, and its first try may be early",
+        "the Pods of a submission and its exercise are Ready, or have shown that they will not be",
+        "2 s on 2 cores; a readiness probe's default period is 10 s, and one try may be too early",
     )
     graded_settles: Deadline = Deadline(
         "graded_settles",
-        10,
-        "endpoints, rules, names and addresses are what the graded objects make them",
-        "1 to 2 s on 2 cores; kube-proxy's minSyncPeriod is 1 s, MetalLB announces within 3 s",
+        60,
+        "one check sees what it should; it is over as soon as the cluster has done, for the "
+        "course, what was asked of it later than the submission",
+        "as pod_ready; 1 to 2 s on 2 cores",
     )
     graded_moment: Deadline = Deadline(
         "graded_moment",
         2,
-        "after that time, one more look at it by a check",
+        "after that proof, what a check still waits before it calls a criterion missed",
         "a request that is lost takes 1 s, and is asked once more",
     )
     graded_in_all: Deadline = Deadline(
         "graded_in_all",
-        120,
+        180,
         "all checks of one submission",
         "5 s on 2 cores where everything is right, 40 s where everything is wrong",
     )
@@ -313,9 +314,9 @@ class Deadlines:
     )
     control_answers: Deadline = Deadline(
         "control_answers",
-        20,
-        "beside a submission that loses points, a new Service of the course's own answers",
-        "1 s on 2 cores; twice as long as the submission had",
+        60,
+        "beside a submission, a new Service of the course's own answers from each place",
+        "1 s on 2 cores; as pod_ready on a busy machine",
     )
 
     def __iter__(self) -> Iterator[Deadline]:

@@ -130,6 +130,7 @@ def programmed(scene: Scene, service: Service) -> None:
         lambda seen: all(found == wanted for found in seen.values()),
         expecting=f"the rules for {service} on every node to lead to {listed(wanted)}",
         tell=lambda seen: "; ".join(f"{node}: {listed(found)}" for node, found in seen.items()),
+        every=0.4,
     )
 
 

@@ -105,7 +105,7 @@ def name_outlives_pod(scene: Scene, *, name: str, port: int, of: str) -> Found:
         return Found(False, expected, f"Pods: {len(before)}", f"{whose(of)} are not one")
     lab, _ = scene.where(of)
     lab.delete_pod(before[0], grace_seconds=0)
-    scene.time.begin()
+    scene.time.begin(pods=True)
 
     def look() -> tuple[set[str], HttpReply]:
         now = {pod.name for pod in scene.pods(of)}

@@ -59,7 +59,7 @@ def leaves_when_unready(scene: Scene, *, service: str, of: str, switch: int) -> 
         )
     patient = pods[0]
     scene.client.get(f"http://{patient.ip}:{switch}/make-not-serving")
-    scene.time.begin()
+    scene.time.begin(pods=False)
     try:
         left = scene.until(
             lambda: ready_pods_behind(found),
@@ -69,7 +69,7 @@ def leaves_when_unready(scene: Scene, *, service: str, of: str, switch: int) -> 
         )
     finally:
         scene.client.get(f"http://{patient.ip}:{switch}/make-serving")
-        scene.time.begin()
+        scene.time.begin(pods=False)
     if not left.satisfied:
         return Found(
             False,
@@ -111,7 +111,7 @@ def joins_when_ready(scene: Scene, *, service: str, of: str) -> Found:
     victim = before[0]
     lab, _ = scene.where(of)
     lab.delete_pod(victim, grace_seconds=0)
-    scene.time.begin()
+    scene.time.begin(pods=True)
 
     def look() -> tuple[list[LabPod], set[str]]:
         return scene.pods(of), ready_pods_behind(found)
