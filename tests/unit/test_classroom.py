@@ -487,11 +487,19 @@ def test_where_the_class_struggled_is_found() -> None:
     [view] = views(
         book(
             grade("ann"),
-            grade("bob", why="Pod web-7f3a does not answer on 10.0.0.1:8080"),
-            grade("cat", why="Pod app-12bc does not answer on 10.0.0.9:8123"),
+            grade(
+                "bob", why="Pods barley-7f3a and barley-9c of barley do not answer on 10.0.0.1:8080"
+            ),
+            grade(
+                "cat",
+                why="Pods cedar-12bc, cedar-1 and cedar-22 of cedar do not answer on 10.0.0.9:8123",
+            ),
             grade("dan", why="there is no Service"),
-            grade("eve", Outcome.REFUSED, "web.yaml line 7: privileged"),
-            grade("fay", Outcome.REFUSED, "app.yaml line 7: privileged"),
+            grade("eve", Outcome.REFUSED, "not taken in: web.yaml line 7, spec.a: privileged"),
+            grade(
+                "fay", Outcome.REFUSED, "not taken in:\n  web.yaml line 9, spec.a: privileged\n  b"
+            ),
+            grade("gus", Outcome.REFUSED, "not taken in: no manifest"),
         )
     )
 
@@ -499,8 +507,9 @@ def test_where_the_class_struggled_is_found() -> None:
     assert (view.hardest.id, view.hardest.met, view.hardest.missed) == ("answers", 1, 3)
     assert [len(each.students) for each in view.hardest.reasons] == [2, 1]
     assert view.hurdles[1].held_back == 3
-    assert view.scores == {0: 5, 5: 1}
-    assert view.mean == pytest.approx(5 / 6)
+    assert (view.refused, [len(each.students) for each in view.refusals]) == (3, [2, 1])
+    assert view.scores == {0: 6, 5: 1}
+    assert view.mean == pytest.approx(5 / 7)
 
 
 def test_the_page_holds_text_only() -> None:

@@ -140,7 +140,7 @@ def summary(book: Gradebook) -> Iterator[str]:
     for view in views(book):
         outcomes = [
             f"{view.graded} graded",
-            f"{sum(len(each.students) for each in view.refused)} refused" if view.refused else "",
+            f"{view.refused} refused" if view.refused else "",
             f"{view.not_graded} {Outcome.NOT_GRADED}" if view.not_graded else "",
             f"{view.missing} not handed in" if view.missing else "",
         ]

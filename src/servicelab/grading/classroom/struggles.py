@@ -8,11 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from servicelab.grading.classroom.gradebook import Gradebook, Task
+from servicelab.grading.parameters import WORDS
 from servicelab.grading.results import CriterionResult, Grade, Outcome, State
 
 _MOST_REASONS = 4
-#: Names and numbers that are one student's own: Pods, namespaces, addresses, ports.
-_OWN = re.compile(r"[\w.:/-]*\d[\w.:/-]*")
+#: Names and numbers that are one student's own: what was drawn, Pods, namespaces, addresses, ports.
+_OWN = re.compile(rf"[\w.:/-]*\d[\w.:/-]*|\b(?:{'|'.join(WORDS)})\b")
+#: Several of them, however many one student has.
+_SEVERAL = re.compile(r"…(?:,? (?:and )?…)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class TaskView:
         task: the exercise.
         scores: how many got how many points, by points.
         graded: how many were graded.
-        refused: why submissions were refused, the most frequent first.
+        refused: how many were refused.
+        refusals: why, the most frequent first.
         not_graded: how many could not be graded.
         missing: how many have not handed in.
         hurdles: the criteria, in the exercise's order.
@@ -75,7 +79,8 @@ class TaskView:
     task: Task
     scores: dict[int, int]
     graded: int
-    refused: tuple[Reason, ...]
+    refused: int
+    refusals: tuple[Reason, ...]
     not_graded: int
     missing: int
     hurdles: tuple[Hurdle, ...]
@@ -111,7 +116,8 @@ def _view(book: Gradebook, task: Task) -> TaskView:
         task,
         dict(sorted(scores.items())),
         len(graded),
-        _reasons((grade.student, grade.reason) for grade in refused),
+        len(refused),
+        _reasons((grade.student, _first(grade.reason)) for grade in refused),
         len(grades) - len(graded) - len(refused),
         sum(student not in handed_in for student in book.students),
         tuple(_hurdle(id_, graded) for id_ in ids),
@@ -138,8 +144,14 @@ def _hurdle(id_: str, graded: Iterable[Grade]) -> Hurdle:
 def _reasons(told: Iterable[tuple[str, str]]) -> tuple[Reason, ...]:
     alike: dict[str, list[tuple[str, str]]] = {}
     for student, why in told:
-        alike.setdefault(_OWN.sub("…", why), []).append((student, why))
+        alike.setdefault(_SEVERAL.sub("…", _OWN.sub("…", why)), []).append((student, why))
     often = sorted(alike.items(), key=lambda item: (-len(item[1]), item[0]))[:_MOST_REASONS]
     return tuple(
         Reason(why, same[0][1], tuple(student for student, _ in same)) for why, same in often
     )
+
+
+def _first(refusal: str) -> str:
+    """The first finding of a refusal: how many there are differs from one student to the next."""
+    heading, _, rest = refusal.partition(":")
+    return rest.strip().partition("\n")[0] or heading
