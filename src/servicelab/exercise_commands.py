@@ -120,6 +120,7 @@ def exercise_start(
 ) -> None:
     """Write a student's task.md and the manifests to begin with."""
     from servicelab.grading.catalogue import find_exercise
+    from servicelab.grading.note import write_note
     from servicelab.grading.sheet import Sheet
 
     found = find_exercise(exercise)
@@ -130,10 +131,10 @@ def exercise_start(
     written = sheet.write(found.folder / "starter", target)
     task = target / "task.md"
     task.write_text(sheet.task, encoding="utf-8")
+    write_note(sheet, target)
     for path in (task, *written):
         print(path)
-    who = f" --student {student}" if student else ""
-    print(f"then: servicelab exercise check {found.name} {target}{who}")
+    print(f"then: servicelab exercise check {found.name} {target}")
 
 
 @exercise_app.command("check")
@@ -146,20 +147,25 @@ def exercise_check(
 ) -> None:
     """Grade a submission on a cluster that is kept, and say what changed since the last time.
 
-    Exit code as of `servicelab grade`.
+    Names and numbers are those that `exercise start` wrote beside it. Exit code as of
+    `servicelab grade`.
     """
     from servicelab.grading.attempts import Attempts
     from servicelab.grading.catalogue import find_exercise
+    from servicelab.grading.note import read_note
     from servicelab.grading.report import text
     from servicelab.grading.running import grade_once
     from servicelab.progress import Progress
 
     found = find_exercise(exercise)
+    note = None if student else read_note(found, path)
+    student = note.student if note else student
     graded = grade_once(
         found,
         path,
         student=student,
         seed=seed,
+        values=note.values if note else None,
         cluster_name=name,
         keep=True,
         progress=Progress(),
@@ -173,16 +179,23 @@ def exercise_check(
 def exercise_hint(
     exercise: ExerciseName,
     criterion: Annotated[str, typer.Argument(help="Its id; else all are listed.")] = "",
+    path: Annotated[
+        Path | None, typer.Argument(help="The student's folder; else one of the exercise's name.")
+    ] = None,
     student: Student = "",
     seed: Seed = "",
 ) -> None:
     """Print the next hint for a criterion: first a question, later nearly the answer."""
     from servicelab.grading.attempts import Attempts
     from servicelab.grading.catalogue import find_exercise
+    from servicelab.grading.note import read_note
     from servicelab.grading.sheet import Sheet
 
     found = find_exercise(exercise)
-    hinted = {each.id: each for each in Sheet(found, student, seed).criteria if each.hints}
+    note = None if student else read_note(found, path or Path(found.name))
+    student = note.student if note else student
+    sheet = Sheet(found, student, seed, note.values if note else None)
+    hinted = {each.id: each for each in sheet.criteria if each.hints}
     if not criterion:
         for id_, each in hinted.items():
             print(f"{id_}: {len(each.hints)} hints")

@@ -111,3 +111,43 @@ def test_a_new_exercise_can_be_verified_at_once() -> None:
     run(app, ["exercise", "new", "mine"])
 
     assert run(app, ["exercise", "verify", "exercises/mine", "--offline"]).exit_code == 0
+
+
+def test_students_need_no_seed_to_check_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The course's seed writes the folder; the note in it says the numbers, hints have them too."""
+    run(app, ["exercise", "start", NAME, "--student", "ann", "--seed", "s3cret"])
+    values = json.loads((Path(NAME) / ".exercise").read_text())["values"]
+    asked = []
+
+    def grade(exercise: object, path: Path, **told: object) -> object:
+        asked.append(told)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(running, "grade_once", grade)
+    run(app, ["exercise", "check", NAME, NAME])
+    run(app, ["exercise", "check", NAME, f"{NAME}/service.yaml"])
+    run(app, ["exercise", "hint", NAME, "finds-them"])
+    hint = run(app, ["exercise", "hint", NAME, "finds-them"]).stdout
+
+    assert [(told["student"], told["values"]) for told in asked] == [("ann", values)] * 2
+    assert values["app"] in hint
+    assert "s3cret" not in (Path(NAME) / ".exercise").read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exercise": "another"},
+        {"values": {"app": "birch"}},
+        {"values": {"app": "{{ 7 }}", "other": "birch", "port": 8000, "replicas": 2}},
+        {"values": {"app": "maple", "other": "birch", "port": 80, "replicas": 2}},
+        {"values": 7},
+    ],
+)
+def test_a_note_that_was_changed_is_not_believed(change: dict[str, object]) -> None:
+    """What could never have been drawn is refused, and so is another exercise's note."""
+    run(app, ["exercise", "start", NAME])
+    note = Path(NAME) / ".exercise"
+    note.write_text(json.dumps(json.loads(note.read_text()) | change))
+
+    assert isinstance(run(app, ["exercise", "check", NAME, NAME]).exception, UsageError)

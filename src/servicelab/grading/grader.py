@@ -28,23 +28,19 @@ if TYPE_CHECKING:
     from servicelab.metallb import MetalLB
 
 
-def grade_submission(
-    cluster: Cluster, exercise: Exercise, path: Path, *, student: str = "", seed: str = ""
-) -> Grade:
+def grade_submission(cluster: Cluster, sheet: Sheet, path: Path) -> Grade:
     """Grade one submission; for several, one `Grader` is quicker.
 
     Args:
         cluster: a cluster that is ready.
-        exercise: what was to be done.
+        sheet: what was to be done, and by whom.
         path: a manifest, or a folder of them.
-        student: whose it is; decides on the names and numbers.
-        seed: the course's.
 
     Raises:
         UsageError: there is no such path, or the exercise can't be used.
     """
-    with Grader(cluster, seed=seed) as grader:
-        return grader.grade(exercise, path, student=student)
+    with Grader(cluster) as grader:
+        return grader.grade_sheet(sheet, path)
 
 
 class Grader:
@@ -113,10 +109,13 @@ class Grader:
         Raises:
             UsageError: there is no such path, or the exercise can't be used.
         """
+        return self.grade_sheet(Sheet(exercise, student, self.seed), path)
+
+    def grade_sheet(self, sheet: Sheet, path: Path) -> Grade:
+        """As `grade`, for a student's exercise whose names and numbers are known."""
         from servicelab.grading.intake import Refused
 
         began = time.monotonic()
-        sheet = Sheet(exercise, student, self.seed)
         looked = look_offline(sheet, path)
         grade = looked.grade
         if looked.submission is None:

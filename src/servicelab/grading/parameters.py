@@ -101,3 +101,11 @@ def draw(
             value = f"{value}-{source.randrange(100, 1000)}"
         drawn[each.name] = value
     return drawn
+
+
+def could_be(parameter: Parameter, value: object) -> bool:
+    """Whether a value can have been drawn for a parameter."""
+    if not parameter.is_namespace:
+        return value in parameter.choices
+    word, _, number = str(value).rpartition("-")
+    return word in parameter.choices and number.isdecimal() and 100 <= int(number) < 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from servicelab.errors import ServicelabError, UsageError
 from servicelab.grading.exercise import Exercise
 from servicelab.grading.offline import look_offline
+from servicelab.grading.parameters import Value
 from servicelab.grading.results import Grade, Outcome
 from servicelab.grading.sheet import Sheet
 
@@ -57,6 +58,7 @@ def grade_once(
     *,
     student: str,
     seed: str,
+    values: Mapping[str, Value] | None = None,
     cluster_name: str,
     keep: bool,
     progress: Progress | None = None,
@@ -68,12 +70,13 @@ def grade_once(
     """
     from servicelab.grading.grader import grade_submission
 
-    looked = look_offline(Sheet(exercise, student, seed), path)
+    sheet = Sheet(exercise, student, seed, values)
+    looked = look_offline(sheet, path)
     if looked.submission is None:
         return looked.grade
     try:
         with grading_cluster(cluster_name, keep=keep, progress=progress) as cluster:
-            return grade_submission(cluster, exercise, path, student=student, seed=seed)
+            return grade_submission(cluster, sheet, path)
     except ServicelabError as error:
         return dataclasses.replace(looked.grade, outcome=Outcome.NOT_GRADED, reason=str(error))
 

@@ -23,6 +23,8 @@ class Sheet:
         exercise: as the course wrote it.
         student: whose; "" has names and numbers of its own.
         seed: the course's.
+        values: the names and numbers, as a note beside the student's work says them; None draws
+            them. For students who check their own work: what counts is drawn.
 
     Attributes:
         exercise: as the course wrote it.
@@ -30,10 +32,18 @@ class Sheet:
         values: the student's names and numbers.
     """
 
-    def __init__(self, exercise: Exercise, student: str = "", seed: str = "") -> None:
+    def __init__(
+        self,
+        exercise: Exercise,
+        student: str = "",
+        seed: str = "",
+        values: Mapping[str, Value] | None = None,
+    ) -> None:
         self.exercise = exercise
         self.student = student
-        self.values: Mapping[str, Value] = draw(exercise.parameters, exercise.name, student, seed)
+        self.values: Mapping[str, Value] = (
+            draw(exercise.parameters, exercise.name, student, seed) if values is None else values
+        )
 
     @property
     def namespaces(self) -> tuple[str, ...]:
