@@ -148,3 +148,12 @@ def test_an_exercise_is_never_written_over(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="exists already"):
         new_exercise("mine", tmp_path)
+
+
+def test_the_list_for_readers_has_every_exercise() -> None:
+    """exercises/README.md names each once, with its difficulty."""
+    text = (exercises_root() / "README.md").read_text()
+
+    for name in exercise_names():
+        difficulty = load(exercises_root() / name).difficulty
+        assert text.count(f"| [{name}]({name}/exercise.yaml) | {difficulty} |") == 1
