@@ -19,7 +19,9 @@ OneExercise = Annotated[
     typer.Option(help="What everybody has done; else each student has a folder with exercises."),
 ]
 Csv = Annotated[Path | None, typer.Option("--csv", help="Write a gradebook there.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write JSON there, also for merge.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Write JSON there; `servicelab merge` reads it.")
+]
 Html = Annotated[
     Path | None, typer.Option("--html", help="Write a page on where the class struggled there.")
 ]

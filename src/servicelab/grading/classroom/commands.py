@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servicelab.errors import UsageError
+from servicelab.errors import InfrastructureError, UsageError
 from servicelab.grading.classroom.gradebook import Gradebook
 from servicelab.grading.classroom.running import grade_class
 from servicelab.grading.classroom.shelf import SHELF, Shelf
@@ -85,8 +85,13 @@ def grade_roll(
         with grading_cluster(cluster_name, keep=False, progress=progress) as cluster:
             for namespace in sweep_abandoned(cluster):
                 progress.say(f"removed the namespace {namespace}, which a killed run left")
-            with Grader(cluster, seed=seed) as grader:
-                yield grader
+            try:
+                with Grader(cluster, seed=seed) as grader:
+                    yield grader
+            finally:
+                # Of those that were given up, or were amid something when all was interrupted.
+                with suppress(InfrastructureError):
+                    sweep_abandoned(cluster, mine=True)
 
     shelf = Shelf(results or SHELF, seed)
     number = 0

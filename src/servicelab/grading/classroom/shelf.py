@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from servicelab import __version__
 from servicelab.errors import UsageError
 from servicelab.grading.classroom.submissions import HandedIn
 from servicelab.grading.results import Grade, Outcome
@@ -36,7 +37,8 @@ class Shelf:
         """
         path = self._path(handed_in)
         draft = path.with_suffix(f".{os.getpid()}")
-        text = json.dumps({"seed": self.seed, "grade": grade.to_json()}, indent=1)
+        said = {"servicelab": __version__, "seed": self.seed, "grade": grade.to_json()}
+        text = json.dumps(said, indent=1)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("w", encoding="utf-8") as file:
@@ -62,7 +64,8 @@ class Shelf:
         except (OSError, ValueError, KeyError, TypeError):
             return None  # none, or of another version of servicelab
         same = (
-            kept.get("seed") == self.seed
+            kept.get("servicelab") == __version__
+            and kept.get("seed") == self.seed
             and grade.student == handed_in.student
             and grade.version == handed_in.exercise.version
             and grade.submission == digest

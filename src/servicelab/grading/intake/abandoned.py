@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any
 from servicelab.grading.intake.cleaning import REQUEST_SECONDS, remove
 from servicelab.grading.intake.policy import Policy
 from servicelab.host import ProcessIdentity
-from servicelab.lab.namespace import OWNER
+from servicelab.lab.namespace import OWNER, owner
 from servicelab.lab.node_ports import LAB_LABELS
 
 if TYPE_CHECKING:
     from servicelab.cluster import Cluster
 
 
-def sweep_abandoned(cluster: Cluster) -> list[str]:
+def sweep_abandoned(cluster: Cluster, *, mine: bool = False) -> list[str]:
     """Delete the namespaces that processes of this machine have left; returns their names.
 
-    What is still being used, by this process or another, stays, and so does what says of nobody
-    that it is theirs.
+    What another process still uses stays, and so does what says of nobody that it is theirs.
+
+    Args:
+        cluster: where to look.
+        mine: those of this process too, which is about to end.
 
     Raises:
         InfrastructureError: the API server does not do it.
@@ -33,7 +36,7 @@ def sweep_abandoned(cluster: Cluster) -> list[str]:
     left = [
         each.metadata.name
         for each in listed.items
-        if is_abandoned((each.metadata.annotations or {}).get(OWNER, ""))
+        if _is_left((each.metadata.annotations or {}).get(OWNER, ""), mine)
         and each.metadata.deletion_timestamp is None
     ]
     for namespace in left:
@@ -41,10 +44,14 @@ def sweep_abandoned(cluster: Cluster) -> list[str]:
     return left
 
 
-def is_abandoned(owner: str) -> bool:
+def _is_left(said: str, mine: bool) -> bool:
+    return (mine and said == owner()) or is_abandoned(said)
+
+
+def is_abandoned(annotation: str) -> bool:
     """Does an annotation name a process of this machine that is gone?"""
     try:
-        said = json.loads(owner)
+        said = json.loads(annotation)
         host = said.pop("host")
         identity = ProcessIdentity(**said)
     except (ValueError, TypeError, AttributeError, KeyError):

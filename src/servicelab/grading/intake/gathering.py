@@ -67,7 +67,8 @@ def gather(path: Path) -> Gathered:
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}") from None
     found = _Found()
-    name = _checked(path.name or str(path))
+    # A folder may be called anything: its name is nowhere told.
+    name = path.name if kind == stat.S_IFDIR else _checked(path.name)
     if kind == stat.S_IFREG and not name.lower().endswith(ENDINGS):
         raise Refused([Finding("it is no manifest by its name", name, remedy=_REMEDY)])
     if kind == stat.S_IFDIR:

@@ -13,10 +13,11 @@ import re
 import resource
 import struct
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
-MEMORY_BYTES = 160 * 1024 * 1024
-"""Address space: 55 MiB for Python with PyYAML, the rest for at most 1 MiB of text."""
+MEMORY_BYTES = 128 * 1024 * 1024
+"""Address space beside what Python with PyYAML has, some 60 MiB; for at most 1 MiB of text."""
 ANSWER_BYTES = 16 * 1024 * 1024
 """The limits below give a third of it at most."""
 CPU_SECONDS = 4
@@ -70,8 +71,9 @@ class Unreadable(Exception):
 
 def limit() -> None:
     """Take away from this process what reading needs not."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
     for what, most in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY_BYTES),
         (resource.RLIMIT_CPU, CPU_SECONDS),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, ANSWER_BYTES),
@@ -83,9 +85,9 @@ def limit() -> None:
 
 def main() -> None:
     """Read what the standard input holds, and answer."""
-    limit()
     import yaml.resolver  # noqa: F401  # before ready: that it is missing is not the manifest's fault
 
+    limit()
     out = sys.stdout.buffer
     out.write(READY)
     out.flush()
