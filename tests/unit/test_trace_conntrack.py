@@ -29,7 +29,8 @@ def test_both_ways_of_a_connection_are_read() -> None:
     assert (tcp.protocol, tcp.state) == ("tcp", "TIME_WAIT")
     assert tcp.original.destination == Endpoint("10.96.202.228", 80)
     assert tcp.backend == Endpoint("10.244.1.2", 80)
-    assert not tcp.masqueraded
+    assert tcp.masqueraded, "a node that masquerades its own packet changes the port only"
+    assert not udp.masqueraded
     assert (udp.protocol, udp.state) == ("udp", "")
     assert udp.backend == Endpoint("10.244.0.2", 53)
 

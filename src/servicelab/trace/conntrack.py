@@ -59,8 +59,8 @@ class Connection:
 
     @property
     def masqueraded(self) -> bool:
-        """Whether its source was changed."""
-        return self.reply.destination.ip != self.original.source.ip
+        """Whether its source was changed; to the same address, it shows in the port alone."""
+        return self.reply.destination != self.original.source
 
     def to_json(self) -> dict[str, Any]:
         """For JSON."""
