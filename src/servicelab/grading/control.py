@@ -39,6 +39,7 @@ class Control:
         self.cluster = cluster
         self.lab = Lab(cluster, Path(), "grading")
         self._lock = Lock()
+        self._is_running = False
         self._proving = ThreadPoolExecutor(_PROOFS, thread_name_prefix="proof")
         self.lab.apply_documents([_pod(NAME)])
         workers = [node.name for node in cluster.nodes if node.role == "worker"]
@@ -56,7 +57,7 @@ class Control:
     @property
     def clients(self) -> list[PodVantage]:
         """Pods to ask from; they run."""
-        self._running()
+        self._wait_until_running()
         return self._clients
 
     @property
@@ -90,7 +91,7 @@ class Control:
         if pods:
             documents.append(_pod(name))
         try:
-            self._running()
+            self._wait_until_running()
             self.lab.apply_documents(documents)
             service = self.lab.service(name)
             for place in (*self.nodes, self._clients[0]):
@@ -106,7 +107,7 @@ class Control:
                 self.lab.running_pod(name)
         except NotProved as error:
             raise InfrastructureError(
-                f"the cluster does not do its work: {str(error).replace(chr(10), ';')}",
+                f"the cluster does not do its work: {_on_one_line(error)}",
                 remedy="grade again; `servicelab doctor` may say more",
             ) from None
         finally:
@@ -114,27 +115,28 @@ class Control:
             if pods:
                 self.lab.delete_pod(name, grace_seconds=0)
 
-    def _running(self) -> None:
+    def _wait_until_running(self) -> None:
         with self._lock:
-            self._started  # noqa: B018
-
-    @cached_property
-    def _started(self) -> bool:
-        try:
-            for client in self._clients:
-                self.lab.running_pod(client.pod)
-            self.lab.running_pod(NAME)
-        except NotProved as error:
-            raise InfrastructureError(
-                f"the course's own Pods do not start: {str(error).replace(chr(10), ';')}",
-                remedy="`servicelab doctor` may say why",
-            ) from None
-        return True
+            if self._is_running:
+                return
+            try:
+                for name in (NAME, *(client.pod for client in self._clients)):
+                    self.lab.running_pod(name)
+            except NotProved as error:
+                raise InfrastructureError(
+                    f"the course's own Pods do not start: {_on_one_line(error)}",
+                    remedy="`servicelab doctor` may say why",
+                ) from None
+            self._is_running = True
 
     def close(self) -> None:
         """Take it all away, once what is being proved is done."""
         self._proving.shutdown()
         self.lab.close()
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _pod(name: str) -> dict[str, Any]:

@@ -138,8 +138,8 @@ class Grader:
     def _on_the_cluster(self, sheet: Sheet, submission: Submission) -> tuple[CriterionResult, ...]:
         from servicelab.grading.staging import staged
 
-        self.control  # noqa: B018  # its Pods start while the submission's do
-        with self._turn(sheet.turn), staged(self, sheet, submission) as scene:
+        control = self.control  # its Pods start while the submission's do
+        with self._turn(sheet.turn), staged(self, control, sheet, submission) as scene:
             results = tuple(judge(sheet.criteria, scene))
             if any(each.state is State.FAILED for each in results):
                 # No point is lost where the cluster did not do its work meanwhile.

@@ -35,6 +35,8 @@ def grading_cluster(
     """
     from servicelab.cluster import Cluster, cluster_lock, read_lease
     from servicelab.content import default_kind_config
+    from servicelab.engine import stop_if_unused
+    from servicelab.grading.intake.abandoned import sweep_abandoned
 
     lease = read_lease(name)
     stays = keep or (lease is not None and lease.keep)
@@ -44,12 +46,14 @@ def grading_cluster(
         if stays:
             cluster.release()
     try:
+        sweep_abandoned(cluster)
         yield cluster
     finally:
         if stays:
             cluster.close()
         else:
             cluster.release()
+            stop_if_unused(cluster.engine)
 
 
 def grade_once(

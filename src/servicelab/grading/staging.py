@@ -16,6 +16,7 @@ from servicelab.lab.manifests import Document
 from servicelab.verdict import NotProved, deadlines, eventually
 
 if TYPE_CHECKING:
+    from servicelab.grading.control import Control
     from servicelab.grading.grader import Grader
     from servicelab.grading.intake import Submission
     from servicelab.metallb import Pool
@@ -30,7 +31,9 @@ _ADDRESSES = 2
 
 
 @contextmanager
-def staged(grader: Grader, sheet: Sheet, submission: Submission) -> Iterator[Scene]:
+def staged(
+    grader: Grader, control: Control, sheet: Sheet, submission: Submission
+) -> Iterator[Scene]:
     """Put a submission into namespaces of its own, and take them away afterwards.
 
     Raises:
@@ -57,7 +60,6 @@ def staged(grader: Grader, sheet: Sheet, submission: Submission) -> Iterator[Sce
             unready = settle([lab, *others.values()])
             _check_given(sheet, lab, others)
             limit = exercise.seconds or deadlines.current().graded_in_all.seconds
-            control = grader.control
             times = Time(time.monotonic() + limit, control.proving)
             times.begin(pods=bool(unready))
             yield Scene(lab, others, control, times, pools)

@@ -96,9 +96,13 @@ def verify(
         grade = grade_case(grader, case)
         return Verified(case, grade, tuple(differences(case, grade)))
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="verify") as pool:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="verify")
+    try:
         for done in as_completed([pool.submit(verified, case) for case in chosen]):
             yield done.result()
+    finally:
+        # After an error or Ctrl-C, those that have not begun are left out.
+        pool.shutdown(cancel_futures=True)
 
 
 def grade_case(grader: Grades, case: Case) -> Grade:

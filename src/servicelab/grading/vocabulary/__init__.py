@@ -21,7 +21,7 @@ Check = Callable[..., Found]
 _HOMES = {
     "workloads": ("pods_ready", "leaves_when_unready", "joins_when_ready"),
     "backends": ("endpoints",),
-    "answering": ("answers", "sticky", "published"),
+    "answering": ("answers", "sticky"),
     "names": ("name_answers", "name_lists", "pod_names", "name_outlives_pod"),
     "outside": ("node_port", "keeps_client_address", "external_address", "answers_outside"),
 }

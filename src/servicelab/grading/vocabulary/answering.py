@@ -186,22 +186,6 @@ def sticky(scene: Scene, *, service: str, port: int, of: str, seconds: int | Non
     return Found(True, expected, "; ".join(told))
 
 
-def published(scene: Scene, *, service: str, ports: list[int]) -> Found:
-    """A Service publishes exactly these ports, over whatever protocol.
-
-    Args:
-        scene: where to look.
-        service: the Service.
-        ports: the numbers.
-    """
-    found = scene.service(service)
-    seen = sorted(port.port for port in found.read().spec.ports or ())
-    expected = f"Service {found.name} publishes {', '.join(map(str, sorted(ports)))}"
-    actual = f"it publishes {', '.join(map(str, seen)) or 'nothing'}"
-    same = seen == sorted(ports)
-    return Found(same, expected, actual, "" if same else "these are other ports")
-
-
 def _seconds(seen: set[int | None]) -> str:
     return (
         " or ".join(sorted("no time" if each is None else f"{each} s" for each in seen))
