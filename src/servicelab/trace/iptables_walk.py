@@ -99,7 +99,10 @@ class IptablesWalk:
         """What one line does; an empty list if it does nothing with the packet."""
         options = line.options()
         hop = self._hop(table, hook, chain, line)
-        moment = Moment(self._packet, self._rules.sets, self._leads_to_chosen(table, line), hop)
+        # Looked for only where something is left to chance: there may be thousands of lines.
+        by_chance = "--probability" in options or "--rcheck" in options
+        chosen = self._leads_to_chosen(table, line) if by_chance else None
+        moment = Moment(self._packet, self._rules.sets, chosen, hop)
         if not matching(line, options, moment):
             return [], ""
         target = options.get("-j", "")
@@ -114,16 +117,13 @@ class IptablesWalk:
             if depth >= _DEEPEST:
                 raise line.unreadable("chains lead in a circle")
             more, verdict = self._chain(table, hook, target, depth + 1)
-            if target == "KUBE-MARK-MASQ" and more:
-                # One rule for the reader: the mark is what the jump is for.
-                return [replace(hop, does="marks it to be masqueraded later"), *more], ""
             # A jump that came to nothing is no part of the way.
             return ([hop, *more] if more else []), "" if verdict == "RETURN" else verdict
         match target:
             case "DNAT":
                 self._packet.send_to(destination(line, options))
             case "MARK":
-                self._mark(line, options["--set-xmark"])
+                self._mark(line, options.get("--set-xmark", ""))
             case "RETURN" if chain != "KUBE-POSTROUTING":
                 return [], "RETURN"
             case "":
