@@ -120,6 +120,8 @@ class FakeScene:
         assert words["expecting"]
         return Sight(seen, satisfied, "" if satisfied else f"waited: {words['expecting']}")
 
+    stays = until  # whether it stays so is seen at once, too
+
 
 @pytest.fixture
 def listing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
@@ -345,6 +347,17 @@ def test_how_many_pods_are_ready(pods: list[LabPod], why: str) -> None:
     seen = use("pods_ready", FakeScene(in_turn("x"), pods=pods), of=OF, count=2)
 
     assert (seen.met, seen.why) == (why == "", why)
+
+
+def test_a_pod_that_is_ready_for_a_moment_is_not_ready() -> None:
+    """A container that is about to crash is Ready first."""
+    scene = FakeScene(in_turn("x"))
+    looks = iter([WEB, [WEB[0], pod("web-b", "10.0.0.2", ready=False)]])
+    scene.pods = lambda owner: next(looks)  # type: ignore[method-assign]
+
+    seen = use("pods_ready", scene, of=OF, count=2)
+
+    assert (seen.met, seen.why) == (False, "1 Pod did not stay Ready")
 
 
 # names

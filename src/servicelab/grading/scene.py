@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from servicelab.errors import InfrastructureError, UsageError
 from servicelab.lab.pods import LabPod, is_going, lab_pod
-from servicelab.verdict import Deadline, Missing, NotProved, deadlines, eventually
+from servicelab.verdict import Deadline, Missing, NotProved, consistently, deadlines, eventually
 from servicelab.verdict.message import in_words
 
 if TYPE_CHECKING:
@@ -266,6 +266,34 @@ class Scene:
                     f"the cluster is too slow to say anything: {' '.join(str(error).split())}",
                     remedy="grade again when the machine is less busy",
                 ) from None
+            return Sight(seen[0], False, str(error))
+        return Sight(seen[0], True)
+
+    def stays(
+        self,
+        look: Callable[[], T],
+        satisfies: Callable[[T], bool | Missing],
+        *,
+        expecting: str,
+        tell: Callable[[T], str] = in_words,
+    ) -> Sight[T]:
+        """See for a while that it stays so: a container that is about to crash is Ready first."""
+        seen: list[T] = []
+
+        def looked() -> T:
+            seen[:] = [look()]
+            return seen[0]
+
+        try:
+            consistently(
+                looked,
+                satisfies,
+                for_=deadlines.current().stays_so,
+                expecting=expecting,
+                tell=tell,
+                every=0.5,
+            )
+        except NotProved as error:
             return Sight(seen[0], False, str(error))
         return Sight(seen[0], True)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def pods_ready(scene: Scene, *, of: str, count: int) -> Found:
-    """Exactly so many Pods of a workload are there, and all are Ready.
+    """Exactly so many Pods of a workload are there, and all are Ready and stay so.
 
     Args:
         scene: where to look.
@@ -22,18 +22,25 @@ def pods_ready(scene: Scene, *, of: str, count: int) -> Found:
         count: how many.
     """
     expected = f"{counted(count, 'Ready Pod')} of {whose(of).removeprefix('the Pods of ')}"
-    sight = scene.until(
-        lambda: scene.pods(of),
-        lambda pods: len(pods) == count == sum(pod.ready for pod in pods),
-        expecting=f"{whose(of)} to be {count}, all Ready",
-        tell=_states,
-    )
+
+    def all_ready(pods: list[LabPod]) -> bool:
+        return len(pods) == count == sum(pod.ready for pod in pods)
+
+    expecting = f"{whose(of)} to be {count}, all Ready"
+    sight = scene.until(lambda: scene.pods(of), all_ready, expecting=expecting, tell=_states)
+    became = sight.satisfied
+    if became:
+        # Without a readiness probe a container that is about to end is Ready, too.
+        expecting = f"{whose(of)} to stay {count}, all Ready"
+        sight = scene.stays(lambda: scene.pods(of), all_ready, expecting=expecting, tell=_states)
     ready = sum(pod.ready for pod in sight.seen)
     actual = f"{ready} of {counted(len(sight.seen), 'Pod')} Ready: {_states(sight.seen)}"
     if sight.satisfied:
         return Found(True, expected, actual)
     if len(sight.seen) != count:
         why = f"there are {counted(len(sight.seen), 'Pod')}, not {count}"
+    elif became:
+        why = f"{counted(count - ready, 'Pod')} did not stay Ready"
     else:
         why = f"{counted(count - ready, 'Pod')} never became Ready"
     return Found(False, expected, actual, why, sight.waited_for)
