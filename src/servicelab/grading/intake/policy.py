@@ -32,17 +32,6 @@ KINDS = _USUAL_KINDS | {
 _SERVICE_TYPES = frozenset({"ClusterIP", "NodePort", "LoadBalancer", "ExternalName"})
 #: Addresses that no machine has, for documentation (RFC 5737 and 3849).
 _DOCUMENTATION_NETWORKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
-#: Annotations that only their reader cares for.
-_HARMLESS_ANNOTATIONS = frozenset(
-    {
-        "app.kubernetes.io/*",
-        "deployment.kubernetes.io/revision",
-        "kubectl.kubernetes.io/last-applied-configuration",
-        "kubectl.kubernetes.io/restartedAt",
-        "kubernetes.io/change-cause",
-        "kubernetes.io/description",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +56,8 @@ class Policy:
         endpoint_networks: networks that Endpoints and EndpointSlices may point into.
         external_names: names that an ExternalName may lead to, "*.example.com" for all below one;
             empty for any that does not lead back into the cluster or the machine.
-        annotations: allowed annotations with a domain, "domain/*" for all of one domain.
+        annotations: allowed annotations with a domain, "domain/*" for all of one domain; beside
+            those that only their reader cares for.
         node_choice: Pods may choose nodes (nodeName, nodeSelector, nodeAffinity, tolerations).
         max_job_seconds: most seconds of a Job; it must say how many.
         max_job_pods: most completions and parallelism of a Job.
@@ -94,7 +84,7 @@ class Policy:
     external_ips: tuple[str, ...] = ()
     endpoint_networks: tuple[str, ...] = _DOCUMENTATION_NETWORKS
     external_names: frozenset[str] = frozenset()
-    annotations: frozenset[str] = _HARMLESS_ANNOTATIONS
+    annotations: frozenset[str] = frozenset()
     node_choice: bool = False
     max_job_seconds: int = 120
     max_job_pods: int = 4

@@ -24,6 +24,17 @@ _REFUSED_METADATA = {
     ),
 }
 _TEMPLATE_METADATA = ("name", "labels", "annotations")
+#: Annotations that only their reader cares for.
+_HARMLESS = frozenset(
+    {
+        "app.kubernetes.io/*",
+        "deployment.kubernetes.io/revision",
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "kubectl.kubernetes.io/restartedAt",
+        "kubernetes.io/change-cause",
+        "kubernetes.io/description",
+    }
+)
 #: Labels and annotations of the grader's own.
 _OURS = "servicelab"
 
@@ -57,7 +68,7 @@ def _check_marks(place: Place, policy: Policy) -> None:
             place.at("labels", key).refuse("the grader marks its own objects with it", "rename it")
     for key in place.at("annotations").texts("annotations"):
         domain = _domain(key)
-        if domain and not {key, f"{domain}/*"} & policy.annotations:
+        if domain and not {key, f"{domain}/*"} & (_HARMLESS | policy.annotations):
             place.at("annotations", key).refuse(
                 f"annotations of {domain} steer programs that the exercise shares with others",
                 "leave it out",
