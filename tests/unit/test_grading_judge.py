@@ -242,3 +242,44 @@ def test_what_is_seen_needs_no_proof(times: Time) -> None:
     sight = a_scene(times).until(lambda: 7, lambda seen: seen == 7, expecting="seven")
 
     assert (sight.seen, sight.satisfied, sight.waited_for) == (7, True, "")
+
+
+def stays(scene: Any, clock: Clock, looks: list[bool]) -> Any:
+    """See whether it stays so, a second a look."""
+
+    def look() -> bool:
+        clock.now += 1
+        return looks.pop(0) if len(looks) > 1 else looks[0]
+
+    before = deadlines.use(deadlines.parse(["stays_so=3", "graded_settles=2"]))
+    try:
+        return scene.stays(look, bool, expecting="it to stay so", tell=str)
+    finally:
+        deadlines.use(before)
+
+
+def test_what_stays_so_until_the_cluster_is_proved_is_so(
+    times: Time, clock: Clock, proofs: Proofs
+) -> None:
+    """For a while at least, whatever else has been proved."""
+    proofs.begun[0].set_result(None)
+    began = clock.now
+
+    assert stays(a_scene(times), clock, [True]).satisfied
+    assert clock.now - began >= 3
+
+
+def test_what_does_not_stay_so_is_not_so(times: Time, clock: Clock, proofs: Proofs) -> None:
+    """One look is enough, and the message has it."""
+    proofs.begun[0].set_result(None)
+
+    seen = stays(a_scene(times), clock, [True, False, True])
+
+    assert not seen.satisfied
+    assert "it did not stay so" in seen.waited_for
+
+
+def test_a_slow_cluster_says_nothing_of_what_stays_so(times: Time, clock: Clock) -> None:
+    """Nobody gets points, and nobody loses them, by a machine that has no time."""
+    with pytest.raises(InfrastructureError, match="too slow to say anything"):
+        stays(a_scene(times), clock, [True])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from servicelab.errors import InfrastructureError, UsageError
 from servicelab.lab.pods import LabPod, is_going, lab_pod
-from servicelab.verdict import Deadline, Missing, NotProved, consistently, deadlines, eventually
+from servicelab.verdict import Deadline, Missing, NotProved, deadlines, eventually
 from servicelab.verdict.message import in_words
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class Time:
     def _take_down(self, proof: Future[None]) -> None:
         if proof is self.proofs[-1] and not proof.cancelled() and proof.exception() is None:
             self._proved_at = self.clock()
+
+    @property
+    def is_proved(self) -> bool:
+        """The cluster has done for the course what was asked of it later."""
+        return self._proved_at is not None
 
     def deadline(self) -> Deadline:
         """For the check that runs now; mostly it is over earlier."""
@@ -277,23 +282,41 @@ class Scene:
         expecting: str,
         tell: Callable[[T], str] = in_words,
     ) -> Sight[T]:
-        """See for a while that it stays so: a container that is about to crash is Ready first."""
+        """See that it stays so until the cluster is proved to do its work, `stays_so` at least.
+
+        A container that is about to crash is Ready first, on a slow machine for longer.
+
+        Raises:
+            InfrastructureError: it stayed so, but the cluster was not proved to do its work.
+        """
         seen: list[T] = []
+        began = self.time.clock()
+        least = deadlines.current().stays_so.seconds
 
         def looked() -> T:
             seen[:] = [look()]
             return seen[0]
 
         try:
-            consistently(
+            eventually(
                 looked,
-                satisfies,
-                for_=deadlines.current().stays_so,
+                lambda answer: (
+                    bool(satisfies(answer))
+                    and self.time.is_proved
+                    and self.time.clock() - began >= least
+                ),
+                deadline=self.time.deadline(),
                 expecting=expecting,
                 tell=tell,
+                give_up=lambda answer: None if satisfies(answer) else "it did not stay so",
                 every=0.5,
             )
         except NotProved as error:
+            if satisfies(seen[0]):
+                raise InfrastructureError(
+                    f"the cluster is too slow to say anything: {' '.join(str(error).split())}",
+                    remedy="grade again when the machine is less busy",
+                ) from None
             return Sight(seen[0], False, str(error))
         return Sight(seen[0], True)
 
