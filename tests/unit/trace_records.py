@@ -2,7 +2,7 @@
 
 Each file of tests/unit/trace is one connection: what the node showed before and after it, what the
 kernel told when it was asked to trace the packet, and what came of it. Only the lines of
-iptables-save that changed are kept of the second reading.
+iptables-save that changed are kept of the second reading, and the cluster is called "lab".
 """
 
 from __future__ import annotations
