@@ -87,9 +87,8 @@ def _does(s: Snapshot, reply: DnsReply) -> str:
 
 
 def _sentence(kind: str, s: Snapshot, reply: DnsReply, answered: bool) -> str:
-    none = (
-        f"no rule is involved: a Service that is {kind} has no address for kube-proxy to translate"
-    )
+    which = "an ExternalName" if s.is_external_name else "a headless"
+    none = f"no rule is involved: {which} Service has no address that kube-proxy could translate"
     if not answered:
         why = "no Pod is ready" if kind == "headless" and reply.error is None else "see `explain`"
         return f"{none}, and DNS gives nothing instead ({why})"
