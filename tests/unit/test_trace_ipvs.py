@@ -1,6 +1,6 @@
 """IPVS mode: rules, sets and the link bring a packet to ip_vs, which sends it on.
 
-Recorded on a node (Kubernetes v1.37.0, in a guest): the nat table with its counters, and the Service
+Recorded on a node (Kubernetes v1.37.0, in a guest): the nat table with its counters, the Service
 10.96.9.104 in the sets and the virtual servers. Not recorded, but in the forms that kube-proxy's
 source (pkg/proxy/ipvs/proxier.go) and the kernel's (ip_vs_conn.c) write: the node port, the Service
 without endpoints, the filter table and the connections.
