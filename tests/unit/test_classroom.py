@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from servicelab.errors import InfrastructureError, UsageError
-from servicelab.grading.classroom import Gradebook, Roll, Shelf, collect, grade_class
+from servicelab.grading.classroom import Gradebook, HandedIn, Roll, Shelf, collect, grade_class
 from servicelab.grading.classroom.commands import write_book
 from servicelab.grading.classroom.gradebook import Task, merge, read
 from servicelab.grading.classroom.page import render
@@ -256,6 +256,22 @@ def test_two_that_want_the_same_node_port_take_turns(
 
     assert together == [0, 0, 0]
     assert grader.most_at_once == 2
+
+
+def test_an_interrupted_run_stops_at_once(roll: Roll, shelf: Shelf) -> None:
+    """Nobody waits for what has not begun, and what is done is on the shelf."""
+    hangs = threading.Event()
+
+    def interrupt(each: HandedIn, grade: Grade, taken_over: bool) -> None:
+        if each.student == "s1":
+            raise KeyboardInterrupt
+
+    grader = FakeGrader(s0=hangs.wait)
+    with pytest.raises(KeyboardInterrupt):
+        grade_class(roll.handed_in, shelf, grader.open, workers=2, told=interrupt)
+    hangs.set()
+
+    assert sorted(path.name for path in shelf.root.rglob("*.json")) == ["evil.json", "s1.json"]
 
 
 def test_without_a_cluster_nobody_loses_points(roll: Roll, shelf: Shelf) -> None:

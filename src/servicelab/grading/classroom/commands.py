@@ -154,4 +154,4 @@ def summary(book: Gradebook) -> Iterator[str]:
         if hurdle := view.hardest:
             met = f"{hurdle.met} of {hurdle.met + hurdle.missed}"
             why = f": {hurdle.reasons[0].example}" if hurdle.reasons else ""
-            yield one_line(f"  hardest: {hurdle.id}, met by {met}{why}", _LONGEST)
+            yield "  " + one_line(f"hardest: {hurdle.id}, met by {met}{why}", _LONGEST)

@@ -93,14 +93,11 @@ def grade_class(
         told(each, grade, taken_over)
 
     jobs: list[Job] = []
-    with ThreadPoolExecutor(workers) as pool:
-        looking = {pool.submit(_look, each, shelf, resume): each for each in handed_in}
-        for done in as_completed(looking):
-            each, seen = looking[done], done.result()
-            if isinstance(seen, Job):
-                jobs.append(seen)
-            else:
-                deliver(each, seen.grade, taken_over=seen.taken_over)
+    for each, seen in _looks(handed_in, shelf, workers, resume):
+        if isinstance(seen, Job):
+            jobs.append(seen)
+        else:
+            deliver(each, seen.grade, taken_over=seen.taken_over)
     if jobs:
         order = {each.key: place for place, each in enumerate(handed_in)}
         jobs.sort(key=lambda job: order[job.handed_in.key])
@@ -122,6 +119,20 @@ def grade_class(
 class _Known:
     grade: Grade
     taken_over: bool
+
+
+def _looks(
+    handed_in: Sequence[HandedIn], shelf: Shelf, workers: int, resume: bool
+) -> Iterator[tuple[HandedIn, Job | _Known]]:
+    """What can be said of each without a cluster, in the order in which it is found."""
+    pool = ThreadPoolExecutor(workers)
+    try:
+        looking = {pool.submit(_look, each, shelf, resume): each for each in handed_in}
+        for done in as_completed(looking):
+            yield looking[done], done.result()
+    finally:
+        # When it is interrupted, nobody waits for those that have not begun.
+        pool.shutdown(cancel_futures=True)
 
 
 def _look(each: HandedIn, shelf: Shelf, resume: bool) -> Job | _Known:
