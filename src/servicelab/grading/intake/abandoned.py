@@ -6,7 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from servicelab.grading.intake.cleaning import REQUEST_SECONDS, remove
+from servicelab.grading.intake.cleaning import remove
+from servicelab.grading.intake.fence import REQUEST_SECONDS
 from servicelab.grading.intake.policy import Policy
 from servicelab.host import ProcessIdentity
 from servicelab.lab.namespace import OWNER, owner

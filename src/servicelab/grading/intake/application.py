@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from servicelab.cluster import Cluster
 
-REQUEST_SECONDS = (5.0, 20.0)
-"""To connect, and to be answered; the API server gives webhooks 10 s."""
 _FIELD_MANAGER = "submission"
 #: Answers that say something about the object; others say something about the cluster.
 _ABOUT_THE_OBJECT = (400, 403, 404, 409, 413, 415, 422)
@@ -103,7 +101,7 @@ def _make(cluster: Cluster, document: Document, namespace: str) -> None:
 
 
 def _create(cluster: Cluster, document: Document, namespace: str) -> None:
-    from servicelab.grading.intake.fence import account_headers
+    from servicelab.grading.intake.fence import REQUEST_SECONDS, account_headers
 
     dynamic: Any = cluster.dynamic
     [manifest] = cluster.localised([document.manifest])

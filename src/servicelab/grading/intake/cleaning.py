@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from servicelab.errors import InfrastructureError
+from servicelab.grading.intake.fence import REQUEST_SECONDS
 from servicelab.grading.intake.policy import Policy
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 _GONE = 404
 #: Objects that others make from those of a submission.
 _MADE = (("v1", "Pod"), ("apps/v1", "ReplicaSet"), ("v1", "Service"))
-REQUEST_SECONDS = (5.0, 20.0)
 
 
 def remove(cluster: Cluster, namespace: str, policy: Policy) -> None:

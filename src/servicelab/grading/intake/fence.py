@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from servicelab.cluster import Cluster
 
 ACCOUNT = "submission"
+REQUEST_SECONDS = (5.0, 20.0)
+"""To connect, and to be answered; the API server gives webhooks 10 s."""
 POD_SECURITY = {
     f"pod-security.kubernetes.io/{mode}": "baseline" for mode in ("enforce", "warn")
 } | {"pod-security.kubernetes.io/enforce-version": "latest"}
@@ -44,23 +46,24 @@ def fence(cluster: Cluster, namespace: str, policy: Policy) -> None:
     # The generated types know no plain data, which the client takes just as well.
     core: Any = CoreV1Api(cluster.client)
     rights: Any = RbacAuthorizationV1Api(cluster.client)
+    bounded = {"_request_timeout": REQUEST_SECONDS}
     try:
         create_namespace(core, namespace, labels=POD_SECURITY)
     except ApiException as error:
         if error.status != _EXISTS:
             raise
-        core.patch_namespace(namespace, {"metadata": {"labels": POD_SECURITY}})
+        core.patch_namespace(namespace, {"metadata": {"labels": POD_SECURITY}}, **bounded)
     # A Pod that names no account gets the default one: it must have no key to the API server.
     core.patch_namespaced_service_account(
-        "default", namespace, {"automountServiceAccountToken": False}
+        "default", namespace, {"automountServiceAccountToken": False}, **bounded
     )
     for quota in quotas(policy):
-        core.create_namespaced_resource_quota(namespace, quota)
-    core.create_namespaced_limit_range(namespace, LIMITS)
+        core.create_namespaced_resource_quota(namespace, quota, **bounded)
+    core.create_namespaced_limit_range(namespace, LIMITS, **bounded)
     account = {"metadata": {"name": ACCOUNT}, "automountServiceAccountToken": False}
-    core.create_namespaced_service_account(namespace, account)
-    rights.create_namespaced_role(namespace, role(policy))
-    rights.create_namespaced_role_binding(namespace, _binding(namespace))
+    core.create_namespaced_service_account(namespace, account, **bounded)
+    rights.create_namespaced_role(namespace, role(policy), **bounded)
+    rights.create_namespaced_role_binding(namespace, _binding(namespace), **bounded)
     _wait_for_quotas(core, namespace)
     _wait_for_rights(cluster, namespace, policy)
 
@@ -175,7 +178,11 @@ def _wait_for_rights(cluster: Cluster, namespace: str, policy: Policy) -> None:
 
     access: Any = AuthorizationV1Api(cluster.client)
     eventually(
-        lambda: bool(access.create_subject_access_review(review).status.allowed),
+        lambda: bool(
+            access.create_subject_access_review(
+                review, _request_timeout=REQUEST_SECONDS
+            ).status.allowed
+        ),
         lambda allowed: allowed,
         deadline=deadlines.current().rights_follow,
         expecting=f"the account {ACCOUNT} to be allowed to make objects in {namespace}",

@@ -11,13 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
 from servicelab.report.evidence.collection import PAGE, read_index
 from servicelab.report.page.left_behind import LeftBehind, left_behind
 from servicelab.report.page.run_view import FULL, Limits, run_view
-from servicelab.report.safe_text import printable
+from servicelab.report.safe_html import safe_templates
 
 MOST_BYTES = 2_000_000
 """Of the run's page: it is sent around and read on phones."""
@@ -81,18 +80,6 @@ def _is_ours(path: str) -> bool:
     return len(parts) == 2 and parts[0] == "evidence" and parts[1] not in ("", ".", "..")
 
 
-def _shown(value: Any) -> Any:
-    """Every value that a template writes, before it is escaped."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
 @cache
 def _templates() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        finalize=_shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return safe_templates(Path(__file__).parent / "templates")

@@ -1,0 +1,31 @@
+"""Pages from templates: whatever others wrote is text in them, never markup, and steers nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from servicelab.report.safe_text import printable
+
+
+def safe_templates(folder: Path) -> Environment:
+    """The templates of a folder; each value is made printable, then escaped.
+
+    Only what Python code says is markup (`Markup`) goes into a page as it is.
+    """
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """Every value that a template writes, before it is escaped."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
