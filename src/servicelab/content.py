@@ -1,4 +1,4 @@
-"""Where labs and exercises stand: beside the sources in a checkout, inside the package once installed."""
+"""Where labs and exercises stand: beside the sources, or inside the package once installed."""
 
 from __future__ import annotations
 
