@@ -21,7 +21,7 @@ MEMORY_BYTES = 128 * 1024 * 1024
 ANSWER_BYTES = 16 * 1024 * 1024
 """The limits below give a third of it at most."""
 CPU_SECONDS = 4
-"""A megabyte of ordinary manifests takes 1.5 s on a slow machine."""
+"""The worst that the limits below let through was seen to take 0.25 s."""
 READY = b"ready\n"
 MOST_DOCUMENTS = 100
 MOST_NODES = 20_000
