@@ -161,13 +161,13 @@ def test_a_look_that_began_too_early_says_nothing(
     assert times.over(clock.now)
 
 
-def test_a_cluster_that_is_not_proved_is_never_over(
-    times: Time, clock: Clock, proofs: Proofs
-) -> None:
-    """A failed proof ends no wait."""
-    proofs.begun[0].set_exception(OSError())
+def test_where_the_cluster_fails_nobody_goes_on_waiting(times: Time, proofs: Proofs) -> None:
+    """The proof's failure is what a look ends with, not a missed criterion."""
+    assert times.failure is None
+    proofs.begun[0].set_exception(InfrastructureError("the cluster does not do its work"))
 
-    assert times.over(clock.now + 60) is None
+    with pytest.raises(InfrastructureError, match="does not do its work"):
+        a_scene(times).until(lambda: 1, lambda seen: False, expecting="two", every=0)
 
 
 def test_a_change_gives_the_cluster_its_time_again(

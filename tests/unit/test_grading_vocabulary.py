@@ -360,6 +360,55 @@ def test_a_pod_that_is_ready_for_a_moment_is_not_ready() -> None:
     assert (seen.met, seen.why) == (False, "1 Pod did not stay Ready")
 
 
+class Replacing(FakeScene):
+    """A scene in which a deleted Pod gets a successor, which joins the Service or does not."""
+
+    def __init__(self, listing: Any, *, joins: bool = True, successor: bool = True) -> None:
+        super().__init__(in_turn("web-b"))
+        self.begun: list[bool] = []
+        self.time = SimpleNamespace(most=None, begin=lambda pods: self.begun.append(pods))
+        self._listing, self._joins, self._successor = listing, joins, successor
+
+    def where(self, reference: str) -> tuple[Any, str]:
+        """As Scene.where, with a lab that deletes Pods."""
+        return SimpleNamespace(namespace="ns", delete_pod=self._delete), reference
+
+    def _delete(self, gone: LabPod, *, grace_seconds: int) -> None:
+        new = [pod("web-z", "10.0.0.9")] if self._successor else []
+        self.workload = [each for each in self.workload if each != gone] + new
+        behind = self.workload if self._joins else WEB[:1]
+        self._listing(*(Endpoint(each.ip, 80, pod=each.name) for each in behind))
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({}, ""),
+        ({"joins": False}, "the Service does not follow its Pods"),
+        ({"successor": False}, "the Pod has no Ready successor"),
+    ],
+)
+def test_a_successor_takes_its_place(listing: Any, options: dict[str, bool], why: str) -> None:
+    """The Service has its time from when the successor is Ready, not from the deletion."""
+    scene = Replacing(listing, **options)
+
+    seen = use("joins_when_ready", scene, service="web", of=OF)
+
+    assert (seen.met, seen.why) == (why == "", why)
+    assert scene.begun == [True, False]
+    assert scene.time.most is None
+
+
+def test_a_name_outlives_its_pod(listing: Any) -> None:
+    """The only Pod is replaced, and its successor must answer to the name, not the old one."""
+    for answer, met in ((in_turn("web-z"), True), (in_turn("web-a"), False)):
+        scene = Replacing(listing)
+        scene.workload = WEB[:1]
+        scene.client = FakePlace("client", answer)
+
+        assert use("name_outlives_pod", scene, name="web", port=80, of=OF).met is met
+
+
 # names
 
 

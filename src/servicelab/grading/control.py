@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -43,9 +44,9 @@ class Control:
         self._proving = ThreadPoolExecutor(_PROOFS, thread_name_prefix="proof")
         self.lab.apply_documents([_pod(NAME)])
         workers = [node.name for node in cluster.nodes if node.role == "worker"]
-        names = workers or [cluster.nodes[0].name]
+        self._homes = workers or [cluster.nodes[0].name]
         self._clients = [
-            self.lab.start_client(f"client-{number}", node=names[number % len(names)])
+            self.lab.start_client(f"client-{number}", node=self._homes[number % len(self._homes)])
             for number in range(_CLIENTS)
         ]
 
@@ -80,19 +81,21 @@ class Control:
         """Whether the cluster does its work now.
 
         Args:
-            pods: also start a new Pod.
+            pods: also start new Pods.
 
         Raises:
             InfrastructureError: it does not; says what.
         """
-        ending = uuid.uuid4().hex[:6]
-        name = f"{NAME}-{ending}"
-        documents = [_service(name)]
-        if pods:
-            documents.append(_pod(name))
+        from kubernetes.client.exceptions import ApiException
+
+        name = f"{NAME}-{uuid.uuid4().hex[:6]}"
+        # One on each node where Pods may run: one node may be slower than the others.
+        new = {f"{name}-{number}": node for number, node in enumerate(self._homes if pods else ())}
         try:
             self._wait_until_running()
-            self.lab.apply_documents(documents)
+            self.lab.apply_documents(
+                [_service(name), *(_pod(each, node) for each, node in new.items())]
+            )
             service = self.lab.service(name)
             for place in (*self.nodes, self._clients[0]):
                 eventually(
@@ -103,17 +106,18 @@ class Control:
                     asked_from=place.name,
                     tell=lambda reply: reply.outcome,
                 )
-            if pods:
-                self.lab.running_pod(name)
+            for each in new:
+                self.lab.running_pod(each)
         except NotProved as error:
             raise InfrastructureError(
                 f"the cluster does not do its work: {_on_one_line(error)}",
                 remedy="grade again; `servicelab doctor` may say more",
             ) from None
         finally:
-            self.lab.delete_service(name)
-            if pods:
-                self.lab.delete_pod(name, grace_seconds=0)
+            with suppress(ApiException):  # what was not made goes with the namespace
+                self.lab.delete_service(name)
+                for each in new:
+                    self.lab.delete_pod(each, grace_seconds=0)
 
     def _wait_until_running(self) -> None:
         with self._lock:
@@ -139,7 +143,7 @@ def _on_one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _pod(name: str) -> dict[str, Any]:
+def _pod(name: str, node: str | None = None) -> dict[str, Any]:
     container = {
         "name": "web",
         "image": pins().agnhost_image,
@@ -155,6 +159,7 @@ def _pod(name: str) -> dict[str, Any]:
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,
             "containers": [container],
+            **({"nodeName": node} if node else {}),
         },
     }
 

@@ -86,6 +86,12 @@ class Time:
         """The cluster has done for the course what was asked of it later."""
         return self._proved_at is not None
 
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the cluster is proved not to do its work; None if it is not."""
+        last = self.proofs[-1] if self.proofs else None
+        return last.exception() if last and last.done() and not last.cancelled() else None
+
     def deadline(self) -> Deadline:
         """For the check that runs now; mostly it is over earlier."""
         settles = deadlines.current().graded_settles
@@ -238,8 +244,8 @@ class Scene:
         """Look until what is seen satisfies or the check's time is up.
 
         Raises:
-            InfrastructureError: the time was up before the cluster was proved to do its work; says
-                what was waited for.
+            InfrastructureError: the cluster was proved not to do its work, or the time was up
+                before anything was proved; says what was waited for.
         """
         seen: list[T] = []
         looks: list[float] = []
@@ -250,6 +256,8 @@ class Scene:
             return seen[0]
 
         def over(_: T) -> str | None:
+            if self.time.failure:
+                return str(self.time.failure)
             # Each check looks for a moment of its own: a single request may be lost.
             if looks[-1] - looks[0] < deadlines.current().graded_moment.seconds:
                 return None
@@ -266,6 +274,8 @@ class Scene:
                 every=every,
             )
         except NotProved as error:
+            if failure := self.time.failure:
+                raise failure from None
             if self.time.over(looks[-1]) is None:
                 raise InfrastructureError(
                     f"the cluster is too slow to say anything: {' '.join(str(error).split())}",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from servicelab.grading.found import Found
 from servicelab.grading.vocabulary.wording import listed, whose
+from servicelab.grading.vocabulary.workloads import replace_one
 from servicelab.lab.service import DOMAIN
 
 if TYPE_CHECKING:
@@ -103,9 +104,10 @@ def name_outlives_pod(scene: Scene, *, name: str, port: int, of: str) -> Found:
     before = scene.pods(of)
     if len(before) != 1:
         return Found(False, expected, f"Pods: {len(before)}", f"{whose(of)} are not one")
-    lab, _ = scene.where(of)
-    lab.delete_pod(before[0], grace_seconds=0)
-    scene.time.begin(pods=True)
+    replaced = replace_one(scene, of, before)
+    if not replaced.satisfied:
+        why = "the Pod has no Ready successor"
+        return Found(False, expected, f"Pods: {len(replaced.seen)}", why, replaced.waited_for)
 
     def look() -> tuple[set[str], HttpReply]:
         now = {pod.name for pod in scene.pods(of)}
