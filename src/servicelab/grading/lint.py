@@ -10,6 +10,7 @@ import yaml
 
 from servicelab.content import content_root
 from servicelab.errors import UsageError
+from servicelab.grading.catalogue import exercise_names
 from servicelab.grading.exercise import Exercise
 from servicelab.grading.hints import leaks
 from servicelab.grading.sheet import Sheet
@@ -52,7 +53,7 @@ def _frame(exercise: Exercise) -> Iterator[str]:
     for id_ in sorted(set(exercise.claims) - known_claims()):
         yield f"there is no claim {id_}"
     for name in exercise.prerequisites:
-        if not (exercise.folder.parent / name).is_dir():
+        if not (exercise.folder.parent / name).is_dir() and name not in exercise_names():
             yield f"there is no exercise {name}, which comes before it"
     for each in exercise.criteria:
         if each.points and not each.hints:
