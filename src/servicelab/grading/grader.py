@@ -55,6 +55,7 @@ class Grader:
         self.cluster = cluster
         self.seed = seed
         self._lock = Lock()
+        self._metallb_lock = Lock()  # nobody else waits while it is installed
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
@@ -89,7 +90,7 @@ class Grader:
     @property
     def metallb(self) -> MetalLB:
         """MetalLB, for the exercises that need it; installed when first asked for."""
-        with self._lock:
+        with self._metallb_lock:
             return self._metallb
 
     @cached_property
