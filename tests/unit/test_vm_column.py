@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from servicelab.errors import InfrastructureError
+from servicelab.report.results import PlannedTest
 from servicelab.vm import column
 from servicelab.vm.column import GuestColumn, without
 from servicelab.vm.orders import IN_GUEST
@@ -213,3 +215,18 @@ def test_options_of_the_host_are_left_out_in_any_form() -> None:
     given = ["labs/x", "--proxy-mode", "all", "-q", "--proxy-mode=ipvs", "-n", "2", "-n2"]
 
     assert without(options, [*given, "--keep-cluster", "-k", "a"]) == ["labs/x", "-q", "-k", "a"]
+
+
+def test_workers_tell_the_controller_what_they_left_out() -> None:
+    """Under xdist the controller runs the guest, and only if some test needs it."""
+    worker, controller = (GuestColumn(cast("Any", None)) for _ in range(2))
+    worker.left_out["t[ipvs]"] = PlannedTest("t[ipvs]", "CIP-01", "ipvs", 1)
+    told: dict[str, Any] = {}
+
+    worker.pytest_sessionfinish(
+        cast("pytest.Session", SimpleNamespace(config=SimpleNamespace(workeroutput=told)))
+    )
+    controller.pytest_testnodedown(SimpleNamespace(workeroutput=told), None)
+
+    assert controller.left_out == worker.left_out
+    json.dumps(told)  # it travels between processes

@@ -11,7 +11,7 @@ import platform
 import signal
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +48,8 @@ HOSTS_OWN = {
     "--dist": 1,
 }
 STDERR = 2
+#: Where a worker of xdist writes down what it left out.
+LEFT_OUT = "servicelab_left_out"
 
 
 class Runs(Protocol):
@@ -95,12 +97,22 @@ class GuestColumn:
         result = yield
         config = session.config
         ends = session.shouldstop or session.shouldfail or config.option.collectonly
-        # xdist's controller collects nothing itself; its workers run nothing of this.
-        under_xdist = config.pluginmanager.has_plugin("dsession")
-        if not ends and (self.left_out or under_xdist) and not hasattr(config, "workerinput"):
+        if not ends and self.left_out and not hasattr(config, "workerinput"):
             session.testscollected += len(self.left_out)
             self._run(session)
         return result
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Under xdist, a worker tells what it left out: the controller collects nothing itself."""
+        output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[LEFT_OUT] = [asdict(plan) for plan in self.left_out.values()]
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """The controller hears of it as the worker ends."""
+        told = getattr(node, "workeroutput", {}).get(LEFT_OUT, ())
+        self.left_out |= {plan["nodeid"]: PlannedTest(**plan) for plan in told}
 
     def _run(self, session: pytest.Session) -> None:
         config = session.config
