@@ -142,7 +142,7 @@ def test_the_guests_results_stand_in_the_same_matrix(lab: FakeLab, process: Proc
         ("CIP-02", "ipvs"): "holds",
     }
     (command,) = process.commands
-    assert command[-2:] == ["--proxy-mode=ipvs", "--deadline-factor=4"]
+    assert command[-2:] == ["--proxy-mode=ipvs", "--deadline-factor=6"]
     assert not [word for word in command if "claims" in word or word == "--proxy-mode=all"]
     result.stdout.fnmatch_lines(["*claims on Kubernetes v1.37.0*"])
 

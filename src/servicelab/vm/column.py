@@ -33,7 +33,7 @@ from servicelab.vm.streams import Sinks
 MODE = "ipvs"
 #: So much longer a guest may take for everything: it has one processor, and each of its system
 #: calls costs several of the host's.
-SLOWER = 4.0
+SLOWER = 6.0
 #: Options that are the host's business, with their number of values.
 HOSTS_OWN = {
     "--proxy-mode": 1,
