@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from servicelab import claim
-from servicelab.observe.ipvs import IPVS_LINK, IPVS_TABLE
+from servicelab.observe.ipvs import IPSETS, IPVS_LINK, IPVS_TABLE
 from servicelab.observe.ipvs_table import VirtualServer, parse_sets, parse_table
 from servicelab.verdict import deadlines, eventually, statistics
 
@@ -128,4 +128,4 @@ def test_the_sets_have_what_their_names_say(own_web):
 
 def saved(lab, node) -> str:
     """What `ipset save` prints on a node."""
-    return lab.cluster.docker_exec(node.name, "ipset", "save")
+    return lab.cluster.docker_exec(node.name, *IPSETS)

@@ -260,12 +260,11 @@ def explain(
 ) -> None:
     """Find the first broken layer of a Service, by looking and by asking; changes nothing."""
     from servicelab.explain import explain as explain_service
-    from servicelab.explain.choosing import any_cluster, our_cluster, place_named, service_named
+    from servicelab.explain.choosing import cluster_named, place_named, service_named
     from servicelab.explain.rendering import render
 
     (namespace, called), place = service_named(service), place_named(from_)
-    elsewhere = context or kubeconfig
-    access = any_cluster(context, kubeconfig) if elsewhere else our_cluster(name)
+    access = cluster_named(name, context, kubeconfig)
     try:
         walk = explain_service(access, namespace, called, place)
     finally:

@@ -36,7 +36,7 @@ def trace(
     ] = None,
 ) -> None:
     """Follow one real connection to a Service through the rules of the node, hop by hop."""
-    from servicelab.explain.choosing import any_cluster, our_cluster, place_named, service_named
+    from servicelab.explain.choosing import cluster_named, place_named, service_named
     from servicelab.trace import trace as trace_service
     from servicelab.trace.drawing import draw
     from servicelab.trace.page import check_writable, write_page
@@ -44,7 +44,7 @@ def trace(
     (namespace, called), place = service_named(service), place_named(from_)
     if html:
         check_writable(html)
-    access = any_cluster(context, kubeconfig) if context or kubeconfig else our_cluster(name)
+    access = cluster_named(name, context, kubeconfig)
     try:
         found = trace_service(access, namespace, called, place or "pod", port=port, node=node)
     finally:

@@ -294,6 +294,14 @@ USED = (
 )
 
 
+def used_by(code: str, path: Path) -> tuple[float, float]:
+    """Run Python in a process of its own: seconds of work, and the most memory, KiB."""
+    argv = [sys.executable, "-c", code + USED, str(path)]
+    told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    seconds, kib = map(float, told.split())
+    return seconds, kib
+
+
 def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     """64 MiB are refused in a second of work, in a process that never holds more than 256 MiB."""
     path = tmp_path / "web.yaml"
@@ -305,10 +313,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
         "try: take_in(Path(sys.argv[1]), Policy.default(), namespace='n')\n"
         "except Refused as refused: assert 'more than 256 KiB' in str(refused)\n"
     )
-    argv = [sys.executable, "-c", code + USED, str(path)]
-    told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-
-    seconds, kib = map(float, told.split())
+    seconds, kib = used_by(code, path)
     assert seconds < 1
     assert kib < 256 * 1024
 
@@ -324,10 +329,7 @@ def test_reader_and_grader_stay_within_memory(tmp_path: Path) -> None:
         "try: take_in(Path(sys.argv[1]), Policy.default(), namespace='n')\n"
         "except Refused as refused: assert 'more than 20000 values' in str(refused), refused\n"
     )
-    argv = [sys.executable, "-c", code + USED, str(tmp_path)]
-    told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-
-    _, kib = map(float, told.split())
+    _, kib = used_by(code, tmp_path)
     assert kib < 256 * 1024
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from servicelab.cluster.config import PROXY_MODES
 from servicelab.errors import InfrastructureError
+from servicelab.observe.ipvs import IPVS_LINK
 
 if TYPE_CHECKING:
     from servicelab.cluster.config import ProxyMode
@@ -34,7 +35,6 @@ CHAINS: dict[str, re.Pattern[str]] = {
 SHARED = re.compile(r"KUBE-(SERVICES|POSTROUTING|MARK-MASQ|FORWARD|PROXY-FIREWALL)")
 TABLES = ("nat", "filter", "mangle")
 FAMILIES = ("iptables", "ip6tables")
-IPVS_LINK = "kube-ipvs0"
 _CHAIN_LINE = re.compile(r"^:(?P<chain>\S+) ", re.MULTILINE)
 _JUMP = re.compile(r"^-A (?P<from>\S+) .*?-[jg] (?P<to>KUBE-\S+)")
 

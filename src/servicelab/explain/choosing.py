@@ -37,6 +37,17 @@ def place_named(text: str | None) -> From | None:
     return found
 
 
+def cluster_named(name: str, context: str | None, kubeconfig: Path | None) -> Access:
+    """The cluster that a command's options mean: anybody's if they say where, else one of ours.
+
+    Raises:
+        UsageError: see `any_cluster` and `our_cluster`.
+        InfrastructureError: the same.
+    """
+    elsewhere = context or kubeconfig
+    return any_cluster(context, kubeconfig) if elsewhere else our_cluster(name)
+
+
 def our_cluster(name: str) -> Access:
     """A cluster that servicelab made, as it is; nothing is started.
 

@@ -290,10 +290,10 @@ class Lab:
 
     def missing_in_sets(self, service: str) -> dict[str, tuple[str, ...]]:
         """What each node's ipsets still lack for a Service, by node name; IPVS mode only."""
-        from servicelab.observe.ipvs import SETS, missing_in_sets
+        from servicelab.observe.ipvs import IPSETS, missing_in_sets
 
         return {
-            node: missing_in_sets(rules, self.cluster.docker_exec(node, *SETS))
+            node: missing_in_sets(rules, self.cluster.docker_exec(node, *IPSETS))
             for node, rules in self.rules(service).items()
         }
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 IPVS_TABLE = "/proc/net/ip_vs"
 IPVS_LINK = "kube-ipvs0"
 TABLE = ("cat", IPVS_TABLE)
-SETS = ("ipset", "save")
+IPSETS = ("ipset", "save")
 DUMMY = ("ip", "-json", "address", "show", "dev", IPVS_LINK)
 #: Ticks a second that a Linux kernel may have (CONFIG_HZ).
 TICK_RATES = (100, 250, 300, 1000)

@@ -11,13 +11,13 @@ from markupsafe import Markup
 from servicelab.report.safe_text import printable
 
 
-def safe_templates(folder: Path) -> Environment:
-    """The templates of a folder; each value is made printable, then escaped.
+def safe_templates(*folders: Path) -> Environment:
+    """The templates of folders, the first that has one first; values are made printable and escaped.
 
     Only what Python code says is markup (`Markup`) goes into a page as it is.
     """
     return Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(folders),
         autoescape=True,
         finalize=_shown,
         undefined=StrictUndefined,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from servicelab.observe.ipvs import IPVS_LINK
 from servicelab.observe.ipvs_table import IpvsConnection, RealServer, VirtualServer
 from servicelab.trace.hop import Hop
 from servicelab.trace.packet import Endpoint, Packet
@@ -28,10 +29,10 @@ def dummy_hop(packet: Packet, held: frozenset[str]) -> Hop | None:
         return None
     return Hop(
         "routing",
-        "kube-ipvs0",
+        IPVS_LINK,
         "",
-        f"inet {packet.destination}/32 scope global kube-ipvs0",
-        f"destination {packet.destination} is on the link kube-ipvs0",
+        f"inet {packet.destination}/32 scope global {IPVS_LINK}",
+        f"destination {packet.destination} is on the link {IPVS_LINK}",
         "the node takes it for its own, which brings it to ip_vs",
         "local",
     )

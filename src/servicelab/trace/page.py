@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
 from servicelab.errors import UsageError
 from servicelab.report import page as report_page
-from servicelab.report.safe_text import printable
+from servicelab.report.safe_html import safe_templates
 from servicelab.trace.picture import picture
 from servicelab.trace.result import Trace
 
@@ -65,18 +63,6 @@ def _facts(trace: Trace) -> list[tuple[str, str]]:
     ]
 
 
-def _shown(value: Any) -> Any:
-    """Every value that a template writes, before it is escaped."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
 @cache
 def _templates() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_FOLDERS),
-        autoescape=True,
-        finalize=_shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return safe_templates(*_FOLDERS)
