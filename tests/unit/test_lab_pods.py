@@ -21,13 +21,14 @@ def pod(**changes: Any) -> Any:
         "ip": "10.244.1.5",
         "node": "kind-worker",
         "labels": {"app": "web"},
+        "ports": [],
     } | changes
     ready = Object(type="Ready", status=values["ready"], message=None)
     return Object(
         metadata=Object(
             name=values["name"], deletion_timestamp=values["deleted"], labels=values["labels"]
         ),
-        spec=Object(node_name=values["node"]),
+        spec=Object(node_name=values["node"], containers=[Object(ports=values["ports"])]),
         status=Object(
             phase=values["phase"],
             pod_ip=values["ip"],
@@ -56,6 +57,18 @@ def test_a_pod_that_has_nothing_yet() -> None:
     new = pod(ip=None, node=None, labels=None, ready="False")
 
     assert lab_pod(new) == LabPod("web-1", "", "", False, {})
+
+
+def test_its_ports_are_the_tcp_ports_that_containers_declare() -> None:
+    """No protocol means TCP; UDP ports are nobody's to connect to."""
+    ports = [
+        Object(container_port=80, protocol=None),
+        Object(container_port=81, protocol="TCP"),
+        Object(container_port=53, protocol="UDP"),
+    ]
+
+    assert lab_pod(pod(ports=ports)).ports == (80, 81)
+    assert lab_pod(pod(ports=None)).ports == ()
 
 
 def test_a_pod_that_is_being_deleted_is_not_ready() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from servicelab.lab.faults import NO_FAULT, Fault
+from servicelab.lab.listening import until_listening
 from servicelab.lab.manifests import Document, parse_manifest, read_manifest
 from servicelab.lab.namespace import create_namespace, namespace_name
 from servicelab.lab.node_ports import apply_when_free, fixes_a_number
@@ -236,10 +237,11 @@ class Lab:
         )
 
     def ready_pods(self, selector: str, count: int) -> list[LabPod]:
-        """Wait until exactly this many Pods match and all are Ready; by name.
+        """Wait until exactly this many Pods match, all are Ready and their servers listen; by name.
 
         Raises:
-            NotProved: there are not, within `pod_ready`; says what each Pod is waiting for.
+            NotProved: there are not, within `pod_ready`, or a port that a container declares is
+                refused, within `pod_listens`; says what each Pod is waiting for.
         """
 
         def settled(pods: Mapping[str, Any]) -> bool | Missing:
@@ -256,9 +258,11 @@ class Lab:
             namespace=self.namespace,
             label_selector=selector,
         )
-        return sorted(
+        pods = sorted(
             (lab_pod(pod) for pod in found.values() if not is_going(pod)), key=lambda pod: pod.name
         )
+        until_listening(pods, self.cluster.node_vantages)
+        return pods
 
     def running_pod(self, name: str) -> LabPod:
         """Wait until a Pod runs, Ready or not, and has an address."""

@@ -17,6 +17,7 @@ class LabPod:
         node: where it runs; "" before it is scheduled.
         ready: its Ready condition.
         labels: its labels.
+        ports: the TCP ports that its containers declare.
     """
 
     name: str
@@ -24,6 +25,7 @@ class LabPod:
     node: str
     ready: bool
     labels: Mapping[str, str]
+    ports: tuple[int, ...] = ()
 
 
 def lab_pod(pod: Any) -> LabPod:
@@ -34,6 +36,12 @@ def lab_pod(pod: Any) -> LabPod:
         node=pod.spec.node_name or "",
         ready=is_ready(pod),
         labels=pod.metadata.labels or {},
+        ports=tuple(
+            port.container_port
+            for container in pod.spec.containers
+            for port in container.ports or ()
+            if (port.protocol or "TCP") == "TCP"
+        ),
     )
 
 

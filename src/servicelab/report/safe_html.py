@@ -12,7 +12,7 @@ from servicelab.report.safe_text import printable
 
 
 def safe_templates(*folders: Path) -> Environment:
-    """The templates of folders, the first that has one first; values are made printable and escaped.
+    """The templates of folders, the first that has it; each value is made printable, then escaped.
 
     Only what Python code says is markup (`Markup`) goes into a page as it is.
     """

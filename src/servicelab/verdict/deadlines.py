@@ -130,6 +130,12 @@ class Deadlines:
         "a Pod is Ready: scheduled, its images there, started, probes passed",
         "2 s when the image is preloaded; probes and a busy machine add to it",
     )
+    pod_listens: Deadline = Deadline(
+        "pod_listens",
+        15,
+        "the server of a Pod that is Ready without a readiness probe listens",
+        "some milliseconds; a process that waits for a processor takes longer",
+    )
     pod_gone: Deadline = Deadline(
         "pod_gone",
         60,
