@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from servicelab import claim
+from servicelab.observe.ipvs import TABLE
+from servicelab.observe.ipvs_table import parse_table
 from servicelab.observe.printed_rules import printed_rules
 
 COULD_NOT_RESOLVE = 6  # curl's exit code
@@ -41,15 +43,15 @@ def test_it_is_headless_from_the_start(peers):
 @claim("HL-03")
 def test_no_node_has_a_rule_for_it(own_peers):
     """No node's rules mention the headless Service, while those of one made after it are there."""
-    lab, headless = own_peers.lab, own_peers.service
-    before = mentions(lab, "peers", "ordinary")
-    headless.follows(own_peers.pods)
+    lab, headless, pods = own_peers.lab, own_peers.service, own_peers.pods
+    before = mentions(lab, pods)
+    headless.follows(pods)
 
     # kube-proxy hears of Services, and of their endpoints, in the order in which they came about.
     # What it has not written down once the later one is there, it does not write down.
     lab.apply("ordinary.yaml")
-    lab.service("ordinary").settles_on(own_peers.pods)
-    after = mentions(lab, "peers", "ordinary")
+    lab.service("ordinary").settles_on(pods)
+    after = mentions(lab, pods)
 
     for node, rules in lab.rules("peers").items():
         found = ", ".join(f"{rule.ip}:{rule.port}" for rule in rules)
@@ -62,19 +64,36 @@ def test_no_node_has_a_rule_for_it(own_peers):
         )
 
 
-def mentions(lab, *services: str) -> dict[str, dict[str, list[str]]]:
-    """By node, the lines of all its rules that mention a Service by namespace and name."""
-
-    def on_node(node) -> dict[str, list[str]]:
-        lines = printed_rules(lab.cluster, node.name, lab.cluster.mode).splitlines()
-        return {
-            service: [line for line in lines if f"{lab.namespace}/{service}" in line]
-            for service in services
-        }
-
+def mentions(lab, pods) -> dict[str, dict[str, list[str]]]:
+    """By node, what of its rules mentions the Services `peers` and `ordinary`."""
+    in_mode = servers_of if lab.cluster.mode == "ipvs" else lines_of
     nodes = lab.cluster.nodes
     with ThreadPoolExecutor(max_workers=len(nodes)) as asking:
-        return dict(zip((node.name for node in nodes), asking.map(on_node, nodes), strict=True))
+        found = asking.map(lambda node: in_mode(lab, pods, node), nodes)
+        return dict(zip((node.name for node in nodes), found, strict=True))
+
+
+def lines_of(lab, pods, node) -> dict[str, list[str]]:
+    """The lines of a node's rules that mention each Service by namespace and name."""
+    lines = printed_rules(lab.cluster, node.name, lab.cluster.mode).splitlines()
+    return {
+        service: [line for line in lines if f"{lab.namespace}/{service}" in line]
+        for service in ("peers", "ordinary")
+    }
+
+
+def servers_of(lab, pods, node) -> dict[str, list[str]]:
+    """A node's virtual servers that lead to the Pods: ip_vs knows addresses only, no names."""
+    table = parse_table(lab.cluster.docker_exec(node.name, *TABLE))
+    behind = {pod.ip for pod in pods}
+    lead = [each for each in table if behind & {real.ip for real in each.reals}]
+    # Before it is there, the ordinary Service has no address, so no virtual server is its own.
+    named = lab.kubectl_json("get", "services")["items"]
+    own = {each["spec"]["clusterIP"] for each in named if each["metadata"]["name"] == "ordinary"}
+    return {
+        "peers": [f"{each.ip}:{each.port}" for each in lead if each.ip not in own],
+        "ordinary": [f"{each.ip}:{each.port}" for each in lead if each.ip in own],
+    }
 
 
 @claim("HL-04")
