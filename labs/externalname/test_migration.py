@@ -7,8 +7,8 @@ from servicelab.verdict import Missing, deadlines
 
 SITE = "shop.example.org"
 IN_A_ROW = 5
-MOVES = 10
-"""Once in a while the rules are there before any client asks: a gap that no move shows is none."""
+SENT_AGAIN = 1.0
+"""Seconds after which Linux sends the first packet of a connection again: it was lost before."""
 
 
 def last_from(stream, names):
@@ -30,17 +30,29 @@ def last_from(stream, names):
 
 
 def move(inside, **spec):
-    """Patch the Service `shop` while a client goes on asking; its Pods' names, and all replies."""
+    """Patch the Service `shop` while a client goes on asking; its Pods' names, and the replies.
+
+    What the client met before it was answered from outside is left out: a new name takes a moment.
+    """
     shop = inside.lab.service("shop")
     pods = inside.lab.ready_pods("app=shop", 2)
+    before = inside.answer(shop)
     url = f"http://{shop.dns_name}/"
     with inside.client.continuously_web(url, host=SITE, every=0.01) as stream:
         last_from(stream, ["edge-1"])
-        before = inside.answer(shop)
+        earlier = len(stream.so_far())
         inside.lab.patch_service("shop", **spec)
         last_from(stream, [pod.name for pod in pods])
     assert before.data("CNAME")[:1] == [f"{SITE}."]
-    return {pod.name for pod in pods}, stream.replies
+    return {pod.name for pod in pods}, stream.replies[earlier - IN_A_ROW :]
+
+
+def led_nowhere(replies) -> str:
+    """What the client met that led nowhere: failures, and answers to packets sent again only."""
+    turned_away = ", ".join(f"{times} {error}" for error, times in replies.error_counts().items())
+    held_up = [reply for reply in replies if reply.ok and reply.connect_seconds >= SENT_AGAIN]
+    waited = f"{len(held_up)} connected after {SENT_AGAIN:g} s" if held_up else ""
+    return ", ".join(filter(None, [turned_away, waited]))
 
 
 @claim("EN-09")
@@ -48,31 +60,20 @@ def test_the_type_is_changed_and_the_name_stays(inside, world, verdict):
     """ExternalName becomes ClusterIP: DNS goes from CNAME to A, clients that keep asking follow."""
     inside.lab.apply("shop.yaml")
     shop = inside.lab.service("shop")
+    pods, replies = move(
+        inside,
+        type="ClusterIP", externalName=None, selector={"app": "shop"}, ports=[{"port": 80}],
+    )  # fmt: skip
+    after = inside.answer(shop)
 
-    for _ in range(MOVES):
-        pods, replies = move(
-            inside,
-            type="ClusterIP", externalName=None, selector={"app": "shop"}, ports=[{"port": 80}],
-        )  # fmt: skip
-        after = inside.answer(shop)
-
-        assert after.data("CNAME") == [], "DNS still answers a CNAME"
-        assert after.addresses == [shop.cluster_ip]
-        answered = [reply.pod for reply in replies if reply.ok]
-        turn = next(turn for turn, name in enumerate(answered) if name in pods)
-        assert set(answered[:turn]) == set(world.sites.servers_of(SITE))
-        assert set(answered[turn:]) <= pods, "some answer came from outside again"
-        if failed := [reply for reply in replies if not reply.ok]:
-            back = next(reply for reply in replies if reply.pod in pods)
-            verdict.holds_but(
-                f"the new address was known before it led anywhere: {len(failed)} requests met "
-                f"{' and '.join(replies.error_counts())}, "
-                f"over {back.started - failed[0].started:.1f} s"
-            )
-            return
-        inside.lab.patch_service(
-            "shop", type="ExternalName", externalName=SITE, selector=None, ports=None
-        )
+    assert after.data("CNAME") == [], "DNS still answers a CNAME"
+    assert after.addresses == [shop.cluster_ip]
+    answered = [reply.pod for reply in replies if reply.ok]
+    turn = next(turn for turn, name in enumerate(answered) if name in pods)
+    assert set(answered[:turn]) == set(world.sites.servers_of(SITE))
+    assert set(answered[turn:]) <= pods, "some answer came from outside again"
+    if met := led_nowhere(replies):
+        verdict.holds_but(f"the new address was known before it led anywhere: {met}")
 
 
 @claim("EN-09")
@@ -84,4 +85,4 @@ def test_a_name_for_a_ready_service_loses_no_request(inside):
 
     _, replies = move(inside, externalName=ready.dns_name)
 
-    assert replies.ok, f"the client met {replies}"
+    assert not led_nowhere(replies), f"the client met {led_nowhere(replies)}"

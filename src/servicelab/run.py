@@ -40,6 +40,8 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
         f"--rootdir={root}",
         f"--confcutdir={root}",
         "--import-mode=importlib",
+        # The claim matrix has said once what is skipped and why.
+        "-rfE",
         # This very process has imported servicelab already; its few asserts need no rewriting.
         "-W", "ignore::pytest.PytestAssertRewriteWarning",
         "-o", f"cache_dir={(RESULTS / 'pytest_cache').absolute()}",
