@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from servicelab.cluster.mode_leftovers import KernelState, clean, kernel_state, removal
+from servicelab.cluster.proxy_mode import clean_up
+from servicelab.errors import InfrastructureError
+from servicelab.verdict import deadlines
 
 NAT = """\
 *nat
@@ -128,3 +132,36 @@ def test_nothing_left_is_nothing_done() -> None:
     clean(cluster, "node", "iptables", KernelState())
 
     assert not cluster.ran
+
+
+class Shared(Node):
+    """A node on which kube-proxy takes its rules away while we are at it."""
+
+    node_vantages = (SimpleNamespace(name="node"),)
+
+    def __init__(self, goes: bool) -> None:
+        super().__init__(**{"iptables-save": NAT})
+        self.goes = goes
+
+    def docker_exec(self, node: str, *argv: str, input: str | None = None) -> str:
+        """Refuse what is taken away, and tell from then on that it is gone."""
+        if argv[0] == "iptables-restore" and self.printed.get("iptables-save"):
+            if self.goes:
+                del self.printed["iptables-save"]
+            raise InfrastructureError("line 4 failed: Bad rule")
+        return super().docker_exec(node, *argv, input=input)
+
+
+def test_what_kube_proxy_takes_away_meanwhile_is_no_failure() -> None:
+    """A kernel that refuses is read again, and cleaned of what is there then."""
+    cluster: Any = Shared(goes=True)
+
+    assert clean_up(cluster, "ipvs") == {"node": ("2 iptables chains, such as KUBE-SVC-AAAA",)}
+
+
+def test_what_stays_is_told() -> None:
+    """A kernel that refuses to the end is an infrastructure that fails, with its own words."""
+    cluster: Any = Shared(goes=False)
+
+    with deadlines.multiplied(0.01), pytest.raises(InfrastructureError, match="Bad rule"):
+        clean_up(cluster, "ipvs")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -192,12 +194,32 @@ def clean_up(cluster: Cluster, mode: str) -> dict[str, tuple[str, ...]]:
         state = kernel_state(cluster, vantage.name)
         left = state.left_behind(mode)
         if left:
-            clean(cluster, vantage.name, mode, state)
+            _clean(cluster, vantage.name, mode, state)
         return vantage.name, left
 
     vantages = cluster.node_vantages
     with ThreadPoolExecutor(max_workers=len(vantages)) as cleaning:
         return {node: left for node, left in cleaning.map(of_node, vantages) if left}
+
+
+def _clean(cluster: Cluster, node: str, mode: str, state: KernelState) -> None:
+    """Clean a node, again if its kernel refuses: kube-proxy may be taking away the same."""
+    states = chain([state], iter(partial(kernel_state, cluster, node), None))
+
+    def cleaned() -> bool:
+        clean(cluster, node, mode, next(states))
+        return True
+
+    try:
+        eventually(
+            cleaned,
+            bool,
+            deadline=deadlines.current().proxy_mode_switched,
+            expecting=f"{node} to give up what is not of {mode} mode",
+            retry_on=(InfrastructureError,),
+        )
+    except NotProved as error:
+        raise InfrastructureError(str(error), remedy="see `servicelab engine status`") from error
 
 
 def prove_mode(cluster: Cluster, mode: ProxyMode) -> list[ModeSeen]:
