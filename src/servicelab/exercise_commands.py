@@ -16,7 +16,10 @@ exercise_app = typer.Typer(
 
 DEFAULT_CLUSTER = "servicelab"
 
-Name = Annotated[str, typer.Option("--cluster-name", help="Name of the kind cluster.")]
+Name = Annotated[
+    str,
+    typer.Option("--cluster-name", envvar="SERVICELAB_CLUSTER", help="Name of the kind cluster."),
+]
 ExerciseName = Annotated[str, typer.Argument(metavar="EXERCISE", help="A name, or a folder.")]
 Submitted = Annotated[
     Path, typer.Argument(metavar="PATH", help="A manifest, or a folder of manifests.")
@@ -38,6 +41,9 @@ def grade(
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML there.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown there.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page there.")] = None,
+    autograding: Annotated[
+        Path | None, typer.Option(help="Write a result for GitHub Classroom there.")
+    ] = None,
     name: Name = DEFAULT_CLUSTER,
     seed: Seed = "",
 ) -> None:
@@ -60,7 +66,14 @@ def grade(
         progress=Progress(),
     )
     print(text.render(graded), end="")
-    write_reports(graded, json_file=json_file, junit=junit, markdown=markdown, html=html)
+    write_reports(
+        graded,
+        json_file=json_file,
+        junit=junit,
+        markdown=markdown,
+        html=html,
+        autograding=autograding,
+    )
     raise typer.Exit(graded.exit_code)
 
 
