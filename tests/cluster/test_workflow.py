@@ -29,6 +29,7 @@ from servicelab.grading.sheet import Sheet
 pytestmark = pytest.mark.docker
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+WORKFLOW = CHECKOUT / ".github" / "workflows" / "grade.yml"
 TEMPLATE = CHECKOUT / "docs" / "student-repository"
 COURSE = "course/services"
 EXERCISE = "mend-the-selector"
@@ -41,8 +42,8 @@ STAND_INS: dict[str, tuple[tuple[str, ...], str]] = {
     "actions/checkout": (
         ("repository", "ref", "path", "persist-credentials"),
         'git clone --quiet "$GITHUB_STAND_IN/${{ inputs.repository || github.repository }}" '
-        '"${{ inputs.path }}" && git -C "${{ inputs.path }}" checkout --quiet --detach '
-        '"${{ inputs.ref || github.sha }}"',
+        "\"${{ inputs.path || '.' }}\" && git -C \"${{ inputs.path || '.' }}\" checkout --quiet "
+        '--detach "${{ inputs.ref || github.sha }}"',
     ),
     "actions/setup-python": (("python-version",), "python3 --version"),
     "actions/upload-artifact": (
@@ -69,7 +70,30 @@ description: gives full marks
 outputs: {outcome: {value: graded}, score: {value: "99"}, possible: {value: "99"}}
 runs: {using: composite, steps: [{shell: bash, run: "true"}]}
 """
+#: A workflow of a student's own, which grades in the folder where their repository is checked out.
+OWN = """\
+name: grade
+on: push
+jobs:
+  grade:
+    runs-on: ubuntu-24.04
+    steps:
+      - uses: {checkout}
+      - uses: {course}/.github/actions/grade@{pin}
+        with: {{exercise: {exercise}, path: {exercise}, student: dan}}
+      - if: always()
+        uses: {upload}
+        with: {{name: grade, path: grade/}}
+"""
 HACKED = "import pathlib, os\npathlib.Path(os.environ['ARTIFACTS'], 'hacked').touch()\n"
+#: What a student's repository may bring along, to be graded as they like.
+BROUGHT = {
+    ".github/actions/grade/action.yml": FULL_MARKS,
+    f"exercises/{EXERCISE}/exercise.yaml": "title: easy\n",
+    f"{EXERCISE}/.exercise": "{}",
+    "grade/grade.json": json.dumps({"outcome": "graded", "score": 10, "possible": 10}),
+    **{f"{name}.py": HACKED for name in ("json", "pip", "venv", "sitecustomize")},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +162,7 @@ class GitHub:
         left.mkdir(parents=True)
         stand_ins = [
             f"--local-repository={uses}={self.root / uses.partition('@')[0]}"
-            for uses in actions_of(self.pinned / ".github" / "workflows" / "grade.yml")
+            for uses in actions_of(WORKFLOW)
         ]
         done = subprocess.run(
             [
@@ -310,16 +334,7 @@ def test_what_a_student_s_repository_brings_along_changes_nothing(push: Push) ->
 
     The course's later commit, which gives everybody full marks, is not the one that was named.
     """
-    full = {"outcome": "graded", "score": 10, "possible": 10}
-    easy = "title: easy\ndifficulty: easy\nclaims: []\ncriteria: []\n"
-    brought = {
-        ".github/actions/grade/action.yml": FULL_MARKS,
-        "course/.github/actions/grade/action.yml": FULL_MARKS,
-        f"exercises/{EXERCISE}/exercise.yaml": easy,
-        f"{EXERCISE}/.exercise": "{}",
-        "grade/grade.json": json.dumps(full),
-        **{f"{name}.py": HACKED for name in ("json", "pip", "venv", "sitecustomize")},
-    }
+    brought = {f"course/{name}": content for name, content in BROUGHT.items()} | BROUGHT
     wrong = next(each for each in find_exercise(EXERCISE).wrong if each.name == "other-port")
 
     run = push("cem", find_exercise(EXERCISE).folder / "wrong" / wrong.name, brought)
@@ -330,4 +345,25 @@ def test_what_a_student_s_repository_brings_along_changes_nothing(push: Push) ->
     assert run.outputs["outcome"] == "graded"
     assert not (run.folder / "hacked").exists()
     assert re.search(r"^- note|❌", run.summaries, re.MULTILINE)
+    check_files(run)
+
+
+def test_nor_does_it_where_the_action_runs_amid_it(push: Push, github: GitHub) -> None:
+    """A step in a workflow of one's own finds the student's files around it, and takes none."""
+    uses = {each.partition("@")[0]: each for each in actions_of(WORKFLOW)}
+    own = OWN.format(
+        checkout=uses["actions/checkout"],
+        upload=uses["actions/upload-artifact"],
+        course=COURSE,
+        pin=github.pin,
+        exercise=EXERCISE,
+    )
+    amid = {".github/workflows/grade.yml": own, f"{EXERCISE}/exercise.yaml": "title: easy\n"}
+
+    run = push("dan", find_exercise(EXERCISE).folder / "solution", {**BROUGHT, **amid})
+
+    assert not run.succeeded
+    assert (run.outputs["outcome"], run.outputs["score"]) == ("refused", "0"), run.log
+    assert "exercise.yaml" in run.grade["reason"]
+    assert not (run.folder / "hacked").exists()
     check_files(run)
