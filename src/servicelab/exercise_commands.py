@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from servicelab.errors import UsageError
+from servicelab.report.wrapped import hanging, terminal_width
 
 exercise_app = typer.Typer(
     help="Exercises: to do, to hand out, and to write.", no_args_is_help=True
@@ -16,7 +17,10 @@ exercise_app = typer.Typer(
 
 DEFAULT_CLUSTER = "servicelab"
 
-Name = Annotated[str, typer.Option("--cluster-name", help="Name of the kind cluster.")]
+Name = Annotated[
+    str,
+    typer.Option("--cluster-name", envvar="SERVICELAB_CLUSTER", help="Name of the kind cluster."),
+]
 ExerciseName = Annotated[str, typer.Argument(metavar="EXERCISE", help="A name, or a folder.")]
 Submitted = Annotated[
     Path, typer.Argument(metavar="PATH", help="A manifest, or a folder of manifests.")
@@ -38,6 +42,9 @@ def grade(
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML there.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write Markdown there.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page there.")] = None,
+    autograding: Annotated[
+        Path | None, typer.Option(help="Write a result for GitHub Classroom there.")
+    ] = None,
     name: Name = DEFAULT_CLUSTER,
     seed: Seed = "",
 ) -> None:
@@ -59,8 +66,15 @@ def grade(
         keep=False,
         progress=Progress(),
     )
-    print(text.render(graded), end="")
-    write_reports(graded, json_file=json_file, junit=junit, markdown=markdown, html=html)
+    print(text.render(graded, terminal_width()), end="")
+    write_reports(
+        graded,
+        json_file=json_file,
+        junit=junit,
+        markdown=markdown,
+        html=html,
+        autograding=autograding,
+    )
     raise typer.Exit(graded.exit_code)
 
 
@@ -88,9 +102,8 @@ def exercise_list(
         return
     width = max((len(each.name) for each in found), default=0)
     for each in found:
-        print(
-            f"{each.name:<{width}}  {each.difficulty:<6}  {each.possible:>2} points  {each.title}"
-        )
+        head = f"{each.name:<{width}}  {each.difficulty:<6}  {each.possible:>2} points  "
+        print("\n".join(hanging(head, each.title, terminal_width())))
 
 
 @exercise_app.command("show")
@@ -101,12 +114,19 @@ def exercise_show(exercise: ExerciseName, student: Student = "", seed: Seed = ""
 
     found = find_exercise(exercise)
     sheet = Sheet(found, student, seed)
-    print(sheet.task)
+    width = terminal_width()
+    if width:
+        from rich.console import Console
+        from rich.markdown import Markdown
+
+        Console(width=width).print(Markdown(sheet.task, code_theme="bw"), end="\n\n")
+    else:
+        print(sheet.task)
     print(f"{found.difficulty}, {found.possible} points, from {', '.join(found.claims)}")
     if found.prerequisites:
         print(f"do first: {', '.join(found.prerequisites)}")
     for each in sheet.criteria:
-        print(f"  {each.points:>2}  {each.says}")
+        print("\n".join(hanging(f"  {each.points:>2}  ", each.says, width)))
 
 
 @exercise_app.command("start")
@@ -170,7 +190,7 @@ def exercise_check(
         keep=True,
         progress=Progress(),
     )
-    print(text.render(graded), end="")
+    print(text.render(graded, terminal_width()), end="")
     print(f"  {Attempts(found.name, student).keep(graded)}")
     raise typer.Exit(graded.exit_code)
 

@@ -25,27 +25,41 @@ if status != 2:
     grade = {{"outcome": said, "score": score, "possible": 10}}
     Path(options["--json"]).write_text(json.dumps(grade))
     Path(options["--markdown"]).write_text("### what was seen\\n")
+    Path(options["--autograding"]).write_text("{{}}")
+    print("::set-output name=score::99")
 sys.exit(status)
 """
+ALWAYS = ["possible=10", "result=e30="]
+HACKED = "open('hacked', 'w')\n"
 
 
 @pytest.mark.parametrize(
     ("status", "score", "outputs", "annotation"),
     [
-        (0, 10, ["outcome=graded", "score=10", "possible=10"], ""),
-        (1, 4, ["outcome=graded", "score=4", "possible=10"], "::error title=Not yet::"),
-        (3, None, ["outcome=could not grade", "score=", "possible=10"], "::warning title=Could"),
-        (4, 0, ["outcome=refused", "score=0", "possible=10"], "::error title=Refused::"),
+        (0, 10, ["outcome=graded", "score=10", *ALWAYS], ""),
+        (1, 4, ["outcome=graded", "score=4", *ALWAYS], "::error title=Not yet::"),
+        (3, None, ["outcome=could not grade", "score=", *ALWAYS], "::warning title=Could"),
+        (4, 0, ["outcome=refused", "score=0", *ALWAYS], "::error title=Refused::"),
         (2, None, [], "::warning title=Could not grade::"),
     ],
 )
 def test_each_outcome_is_told(
     tmp_path: Path, status: int, score: int | None, outputs: list[str], annotation: str
 ) -> None:
-    """The step ends as servicelab ended; nothing that a student wrote becomes a command."""
-    fake = tmp_path / "servicelab"
-    fake.write_text(FAKE.format(python=sys.executable))
+    """The step ends as servicelab ended; nothing that a student wrote becomes a command or a grade.
+
+    It runs in a folder that is the student's, with files of theirs.
+    """
+    environment = tmp_path / "environment" / "bin"
+    environment.mkdir(parents=True)
+    fake = environment / "servicelab"
+    fake.write_text(FAKE.format(python=f"{sys.executable} -I"))
     fake.chmod(0o755)
+    (environment / "python").symlink_to(sys.executable)
+    (tmp_path / "json.py").write_text(HACKED)
+    (tmp_path / "grade").mkdir()
+    (tmp_path / "grade" / "grade.json").write_text('{"outcome": "graded", "score": 99}')
+    (tmp_path / "grade" / "grade.md").write_text("99 points")
     nasty = 'x"; touch hacked; $(touch hacked) `touch hacked`'
     told = {
         "EXERCISE": nasty,
@@ -59,7 +73,7 @@ def test_each_outcome_is_told(
     }
 
     ended = subprocess.run(
-        ["bash", str(ACTION / "grade.sh"), str(fake)],
+        ["bash", str(ACTION / "grade.sh"), str(environment.parent)],
         cwd=tmp_path,
         env={**os.environ, **told},
         capture_output=True,
@@ -72,6 +86,9 @@ def test_each_outcome_is_told(
     assert (output.read_text().splitlines() if output.exists() else []) == outputs
     assert (tmp_path / "summary").exists() is (status != 2)
     assert annotation in ended.stdout
+    begin, *said, end = ended.stdout.splitlines()[: 3 if status != 2 else 2]
+    assert begin == f"::stop-commands::{end.strip(':')}"
+    assert said == ([] if status == 2 else ["::set-output name=score::99"])
     asked, seed = json.loads((tmp_path / "asked").read_text())
     assert asked[:5] == ["grade", nasty, nasty, "--student", nasty]
     assert seed == "s3cret"

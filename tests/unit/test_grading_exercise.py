@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,16 @@ def test_there_are_exercises_enough() -> None:
     assert len(names) >= 14
     assert find_exercise(names[0]).name == names[0]
     assert find_exercise(str(exercises_root() / names[0])).name == names[0]
+
+
+def test_a_student_s_folder_is_no_exercise_of_the_course(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder here by an exercise's name, whatever it holds, is taken only as ./NAME."""
+    name = exercise_names()[0]
+    own = tmp_path / name
+    shutil.copytree(exercises_root() / exercise_names()[1], own)
+    monkeypatch.chdir(tmp_path)
+
+    assert find_exercise(name).folder == exercises_root() / name
+    assert find_exercise(f"./{name}").folder.samefile(own)

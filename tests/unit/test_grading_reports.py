@@ -9,11 +9,11 @@ from xml.etree import ElementTree
 import pytest
 
 from servicelab.errors import UsageError
-from servicelab.grading.report import junit, markdown, page, text
+from servicelab.grading.report import autograding, junit, markdown, page, text
 from servicelab.grading.results import CriterionResult, Grade, Outcome, State
 from servicelab.grading.running import write_reports
 
-NASTY = "<script>x</script> |@ann `a``` [l](http://e.x) \x1b[2J\u202e <!-- ]]> "
+NASTY = "<script>x</script> |@ann `a``` [l](http://e.x) \x1b[2J\u202e\uffff <!-- ]]> "
 CRITERIA = (
     CriterionResult("finds", "it finds them", 4, State.PASSED, "all", "all"),
     CriterionResult("answers", "it answers", 6, State.FAILED, "all", NASTY, NASTY, NASTY, hints=2),
@@ -47,7 +47,10 @@ def test_the_three_outcomes_are_told_apart(render) -> None:
     assert "the cluster is down" in said[Outcome.NOT_GRADED]
 
 
-@pytest.mark.parametrize("render", [text.render, markdown.render, page.render, junit.render])
+@pytest.mark.parametrize(
+    "render",
+    [text.render, markdown.render, page.render, junit.render, autograding.render],
+)
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_no_control_code_of_a_stranger_s_comes_through(render, outcome: Outcome) -> None:
     """Nothing steers the terminal or turns the direction of writing."""
@@ -77,6 +80,29 @@ def test_markdown_shows_a_stranger_s_text_as_it_is() -> None:
     assert "](http://" not in rest
     rows = [line for line in outside if line.startswith("| ")]
     assert {line.replace("\\|", "").count("|") for line in rows} == {5}
+
+
+def test_github_classroom_s_reporter_adds_up_the_points() -> None:
+    """Each criterion is a test with its points, which give the score of the grade."""
+    said = json.loads(autograding.render(GRADES[Outcome.GRADED]))
+
+    assert (said["version"], said["status"], said["max_score"]) == (1, "fail", 12)
+    assert [each["status"] for each in said["tests"]] == ["pass", "fail", "fail"]
+    assert [each["score"] for each in said["tests"]] == [4, 0, 0]
+    assert said["tests"][2]["message"] == "answers must be met first"
+    assert {type(each["line_no"]) for each in said["tests"]} == {int}
+
+
+def test_what_could_not_be_graded_tells_github_classroom_of_no_points() -> None:
+    """Its reporter passes over what has no maximum; a refused submission has 0 of it."""
+    refused = json.loads(autograding.render(GRADES[Outcome.REFUSED]))
+    failed = json.loads(autograding.render(GRADES[Outcome.NOT_GRADED]))
+
+    assert (refused["status"], refused["max_score"]) == ("fail", 12)
+    assert [each["score"] for each in refused["tests"]] == [0]
+    assert "max_score" not in failed
+    assert failed["status"] == failed["tests"][0]["status"] == "error"
+    assert failed["tests"][0]["message"] == "the cluster is down"
 
 
 def test_the_page_is_one_file_without_a_stranger_s_markup() -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from servicelab.errors import UsageError
 from servicelab.trace.drawing import draw
 from servicelab.trace.page import check_writable, render_page, write_page
-from servicelab.trace.picture import WIDTH, picture
+from servicelab.trace.picture import PHONE, WIDE, Layout, picture
 from servicelab.trace.result import Backend, Trace
 
 from .trace_records import NAMES, Record
@@ -96,20 +96,25 @@ def test_a_page_is_one_file_that_fetches_nothing(name: str) -> None:
 
     assert not re.search(r'(src|href)="|url\((?!#)|@import|https?://', html)
     assert html.count("<li><h3>") == len(trace.hops)
-    (svg,) = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
-    ElementTree.fromstring(svg)  # well formed
+    svgs = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert len(svgs) == 2
+    for svg in svgs:
+        ElementTree.fromstring(svg)  # well formed
+    ids = re.findall(r'id="([^"]*)"', html)
+    assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize("layout", [WIDE, PHONE])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_picture_is_laid_out_from_top_to_bottom(name: str) -> None:
+def test_a_picture_is_laid_out_from_top_to_bottom(name: str, layout: Layout) -> None:
     """No box leaves the picture, none of the hops' covers another, and the end is below."""
     trace = Record.named(name).trace()
 
-    drawing = picture(trace)
+    drawing = picture(trace, layout)
 
     for box in drawing.boxes:
         assert box.x >= 0
-        assert box.x + box.width <= WIDTH
+        assert box.x + box.width <= layout.width
         assert box.y + box.height <= drawing.height
     hops = [box for box in drawing.boxes if box.style.startswith("hop")]
     assert len(hops) == len(trace.hops)

@@ -234,6 +234,7 @@ def test_replies_say_who_answered_in_order() -> None:
     assert MIXED.error_counts() == {"refused": 1}
     assert [each.error for each in MIXED.errors] == ["refused"]
     assert MIXED.summary() == Counter({"web-1": 2, "web-2": 1, "refused": 1})
+    assert f"{MIXED.error_counts()}" == "refused: 1"
     assert not MIXED.ok
     assert MIXED[:2].ok
     assert len(MIXED[:2]) == 2

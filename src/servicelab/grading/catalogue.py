@@ -25,12 +25,13 @@ def find_exercise(name: str) -> Exercise:
     Raises:
         UsageError: there is no such exercise, or it can't be used.
     """
+    # First: a folder here may have the exercise's name, and be a student's, who decides on what it
+    # holds. A course's own folder of such a name is ./NAME.
+    if name in exercise_names():
+        return load(exercises_root() / name)
     given = Path(name)
     if (given / FILE).is_file():
         return load(given)
-    # A folder that a student works in may have the exercise's name.
-    if name in exercise_names():
-        return load(exercises_root() / name)
     raise UsageError(
         f"there is no exercise {name!r}",
         remedy=f"choose from {', '.join(exercise_names()) or 'none'}, or give a folder",

@@ -92,12 +92,14 @@ def write_reports(
     junit: Path | None = None,
     markdown: Path | None = None,
     html: Path | None = None,
+    autograding: Path | None = None,
 ) -> None:
     """Write a grade into files.
 
     Raises:
         UsageError: one of them can't be written.
     """
+    from servicelab.grading.report import autograding as as_autograding
     from servicelab.grading.report import junit as as_junit
     from servicelab.grading.report import markdown as as_markdown
     from servicelab.grading.report import page
@@ -107,6 +109,7 @@ def write_reports(
         junit: lambda: as_junit.render(grade),
         markdown: lambda: as_markdown.render(grade),
         html: lambda: page.render(grade),
+        autograding: lambda: as_autograding.render(grade),
     }
     for path, text in texts.items():
         if path is None:

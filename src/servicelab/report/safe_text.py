@@ -11,10 +11,10 @@ import re
 from typing import Literal
 
 #: Control codes (but tab and line feed), marks that turn the direction of writing, line separators,
-#: and halves of surrogate pairs, which UTF-8 does not write.
+#: halves of surrogate pairs, which UTF-8 does not write, and what XML has no place for.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff"
-    "\ud800-\udfff]"
+    "\ud800-\udfff\ufffe\uffff]"
 )
 _LONGEST_NAME = 60
 """Characters of a file's name, without its ending; file systems take 255 bytes."""

@@ -10,7 +10,7 @@ from jinja2 import Environment
 from servicelab.errors import UsageError
 from servicelab.report import page as report_page
 from servicelab.report.safe_html import safe_templates
-from servicelab.trace.picture import picture
+from servicelab.trace.picture import PHONE, WIDE, picture
 from servicelab.trace.result import Trace
 
 _FOLDERS = (Path(__file__).parent / "templates", Path(report_page.__file__).parent / "templates")
@@ -43,7 +43,9 @@ def write_page(trace: Trace, file: Path) -> None:
 def render_page(trace: Trace) -> str:
     """A trace's page as HTML."""
     template = _templates().get_template("trace.html")
-    return template.render(trace=trace, picture=picture(trace), facts=_facts(trace))
+    # Two pictures, of which one is shown: one that only shrinks can't be read on a phone.
+    pictures = {"wide": picture(trace, WIDE), "phone": picture(trace, PHONE)}
+    return template.render(trace=trace, pictures=pictures, facts=_facts(trace))
 
 
 def _facts(trace: Trace) -> list[tuple[str, str]]:

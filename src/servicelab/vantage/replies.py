@@ -12,6 +12,13 @@ from servicelab.vantage.wire import reply_from_json
 AnyReply = TypeVar("AnyReply", bound=Reply, covariant=True)
 
 
+class Counts(Counter[str]):
+    """How often each was met; its text is for messages: `web-1: 12, refused: 3`."""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{what}: {times}" for what, times in self.most_common()) or "none"
+
+
 class Replies(Sequence[AnyReply], Generic[AnyReply]):
     """Replies, with the questions that tests ask of many at once.
 
@@ -39,7 +46,7 @@ class Replies(Sequence[AnyReply], Generic[AnyReply]):
         return len(self._replies)
 
     def __str__(self) -> str:
-        return ", ".join(f"{what}: {times}" for what, times in self.summary().items()) or "none"
+        return str(self.summary())
 
     def __repr__(self) -> str:
         return f"<Replies asked from {self.asked_from or '?'}: {self}>"
@@ -68,13 +75,13 @@ class Replies(Sequence[AnyReply], Generic[AnyReply]):
         """How often each Pod answered."""
         return Counter(self.pods)
 
-    def error_counts(self) -> Counter[str]:
+    def error_counts(self) -> Counts:
         """How often each error class was met."""
-        return Counter(str(each.error) for each in self.errors)
+        return Counts(str(each.error) for each in self.errors)
 
-    def summary(self) -> Counter[str]:
+    def summary(self) -> Counts:
         """How often each Pod, else each outcome, was met: `web-1` 12 times, `refused` 3."""
-        return Counter(each.pod or str(each.error or each.outcome) for each in self._replies)
+        return Counts(each.pod or str(each.error or each.outcome) for each in self._replies)
 
     def table(self) -> str:
         """One line for each reply, for evidence: when (ms after the first), what, who, how long."""

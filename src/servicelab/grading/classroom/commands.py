@@ -18,6 +18,7 @@ from servicelab.grading.classroom.submissions import HandedIn, Roll, collect, pa
 from servicelab.grading.report.text import headline
 from servicelab.grading.results import Grade, Outcome
 from servicelab.report.safe_text import one_line
+from servicelab.report.wrapped import hanging, terminal_width
 
 if TYPE_CHECKING:
     from servicelab.grading.grader import Grader
@@ -102,7 +103,7 @@ def grade_roll(
         took = "taken over" if taken_over else f"{grade.seconds:.1f} s"
         print(f"[{number}/{len(roll.handed_in)}] {headline(grade)} ({took})", flush=True)
         if grade.reason:
-            print(f"    {one_line(grade.reason, _LONGEST)}", flush=True)
+            _print("    ", one_line(grade.reason, _LONGEST))
 
     grades = grade_class(
         roll.handed_in, shelf, open_grader, workers=workers, resume=resume, told=told
@@ -137,7 +138,12 @@ def write_book(
                 f"{path} can't be written: {error.strerror or error}", remedy="name another file"
             ) from None
     for line in summary(book):
-        print(line)
+        said = line.lstrip()
+        _print(line[: len(line) - len(said)], said)
+
+
+def _print(head: str, text: str) -> None:
+    print("\n".join(hanging(head, text, terminal_width())), flush=True)
 
 
 def summary(book: Gradebook) -> Iterator[str]:

@@ -24,17 +24,19 @@ def render(grade: Grade) -> str:
         lines += ["| | points | criterion | what was seen |", "|---|---|---|---|"]
         for each in grade.criteria:
             seen = each.actual if each.state is State.PASSED else each.why or each.actual
+            points = f"{each.earned}/{each.points}" if each.points else ""
             lines.append(
-                f"| {_MARKS[each.state]} | {each.earned}/{each.points} "
+                f"| {_MARKS[each.state]} | {points} "
                 f"| **{plain(each.id)}** {plain(each.says)} | {plain(seen)} |"
             )
         lines.append("")
     missed = [each for each in grade.criteria if each.state is State.FAILED]
     for each in missed:
+        told = [("expected", each.expected), ("seen", each.actual), ("", each.waited_for)]
         lines += [
             f"<details><summary>{plain(each.id)}: expected and seen</summary>",
             "",
-            *_fenced("\n".join(filter(None, (each.expected, each.actual, each.waited_for)))),
+            *_fenced("\n".join(f"{label:<10}{text}".strip() for label, text in told if text)),
             "",
             "</details>",
             "",
