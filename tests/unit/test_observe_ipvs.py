@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from servicelab.observe.ipvs import missing_in_sets, parse_ipvs, tick_rate
+from servicelab.observe.ipvs import missing_in_sets, parse_ipvs, read_ipvs, tick_rate
 from servicelab.observe.ipvs_table import IpSet, parse_sets, parse_table
 from servicelab.observe.model import Backend, ServiceRule, rules_for
 from servicelab.observe.service_addresses import ServiceAddresses, addresses_of
 from servicelab.observe.unreadable import RulesUnreadable
+from servicelab.verdict import deadlines
 
 HEAD = """\
 IP Virtual Server version 1.2.1 (size=4096)
@@ -158,6 +160,53 @@ def test_the_kernels_tick_is_told_by_what_the_services_ask_for(
     table = TABLE.replace("persistent 1000 ", f"persistent {10 * rate} ")
 
     assert only(known, "web", table)[0].affinity_seconds == 10
+
+
+@pytest.mark.parametrize("rate", [100, 250, 300, 1000])
+def test_what_stood_before_a_patch_tells_the_tick_too(known: ServiceAddresses, rate: int) -> None:
+    """The Service asks for 10 s by now, and kube-proxy has not heard of it."""
+    table = TABLE.replace("persistent 1000 ", f"persistent {10800 * rate} ")
+
+    assert only(known, "web", table)[0].affinity_seconds == 10800
+
+
+class Writing:
+    """A cluster of one node, whose kube-proxy finishes a Service while its rules are read."""
+
+    client = None
+    node_vantages = property(lambda self: [self])
+    name = "node"
+
+    def __init__(self, *held: tuple[str, ...]) -> None:
+        self.held = list(held)
+
+    def read_file(self, path: str) -> str:
+        return TABLE
+
+    def interfaces(self) -> SimpleNamespace:
+        held = self.held.pop(0) if len(self.held) > 1 else self.held[0]
+        return SimpleNamespace(links={"kube-ipvs0": held})
+
+
+def test_what_does_not_fit_together_yet_is_read_again(
+    known: ServiceAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without its address on the link is one that kube-proxy is writing."""
+    monkeypatch.setattr("servicelab.observe.ipvs.service_addresses", lambda client: known)
+    cluster: Any = Writing(("10.96.0.1",), ("10.96.0.1", "10.96.0.16"), HELD)
+
+    assert read_ipvs(cluster, "node") == parse_ipvs(TABLE, dummy(*HELD), known)
+
+
+def test_what_never_fits_together_is_an_error(
+    known: ServiceAddresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says what does not."""
+    monkeypatch.setattr("servicelab.observe.ipvs.service_addresses", lambda client: known)
+    cluster: Any = Writing(("10.96.0.1",))
+
+    with deadlines.multiplied(0.01), pytest.raises(RulesUnreadable, match="kube-ipvs0 lacks"):
+        read_ipvs(cluster, "node")
 
 
 def test_a_tick_that_fits_nothing_is_an_error(known: ServiceAddresses) -> None:

@@ -14,6 +14,7 @@ from servicelab.observe.model import Backend, ServiceRule
 from servicelab.observe.port_rules import PortName, in_one_model
 from servicelab.observe.service_addresses import Owner, ServiceAddresses, service_addresses
 from servicelab.observe.unreadable import RulesUnreadable
+from servicelab.verdict import NotProved, deadlines, eventually
 
 if TYPE_CHECKING:
     from servicelab.cluster import Cluster
@@ -25,6 +26,8 @@ IPSETS = ("ipset", "save")
 DUMMY = ("ip", "-json", "address", "show", "dev", IPVS_LINK)
 #: Ticks a second that a Linux kernel may have (CONFIG_HZ).
 TICK_RATES = (100, 250, 300, 1000)
+#: Seconds of sessionAffinity: ClientIP where the Service names none.
+DEFAULT_AFFINITY = 10800
 #: Of an address that no Service of the API has.
 NOBODY = Owner(PortName("", "", ""), "cluster")
 
@@ -32,17 +35,34 @@ NOBODY = Owner(PortName("", "", ""), "cluster")
 def read_ipvs(cluster: Cluster, node_name: str) -> tuple[ServiceRule, ...]:
     """What a node's kernel does with packets to Services, in IPVS mode.
 
+    kube-proxy writes table, link and sets one after the other, of one Service after the other: what
+    does not fit together is read again.
+
     Raises:
-        RulesUnreadable: the node's table is not as kube-proxy writes it.
+        RulesUnreadable: the node's table is not as kube-proxy writes it, for `rules_programmed`.
         InfrastructureError: the node can't be asked.
     """
-    known = service_addresses(cluster.client)
     # By the probe there: two commands in the node's container take twenty times as long.
     (probe,) = [each for each in cluster.node_vantages if each.name == node_name]
-    # kube-proxy gives a Service its server first, the address on the link a moment later.
-    table = probe.read_file(IPVS_TABLE)
-    held = frozenset(probe.interfaces().links.get(IPVS_LINK, ()))
-    return ipvs_rules(table, held, known)
+
+    def read() -> tuple[ServiceRule, ...]:
+        known = service_addresses(cluster.client)
+        # kube-proxy gives a Service its server first, the address on the link a moment later.
+        table = probe.read_file(IPVS_TABLE)
+        held = frozenset(probe.interfaces().links.get(IPVS_LINK, ()))
+        return ipvs_rules(table, held, known)
+
+    try:
+        return eventually(
+            read,
+            lambda rules: True,
+            deadline=deadlines.current().rules_programmed,
+            expecting=f"{IPVS_TABLE} of {node_name} to fit the Services of the API",
+            asked_from=node_name,
+            retry_on=(RulesUnreadable,),
+        )
+    except NotProved as error:
+        raise RulesUnreadable(IPVS_TABLE, str(error)) from error
 
 
 def missing_in_sets(rules: Iterable[ServiceRule], saved: str) -> tuple[str, ...]:
@@ -122,7 +142,8 @@ def ipvs_rules(
 def tick_rate(servers: Sequence[VirtualServer], owners: Sequence[Owner]) -> int:
     """How many of the kernel's ticks make a second, from what the Services ask for.
 
-    The kernel shows persistence in ticks and hides their length.
+    The kernel shows persistence in ticks and hides their length. What a Service asked for before it
+    was patched is there until kube-proxy has heard of it: the API's default explains that, too.
 
     Raises:
         RulesUnreadable: no rate makes one of the persistent servers what its Service asks for.
@@ -133,6 +154,10 @@ def tick_rate(servers: Sequence[VirtualServer], owners: Sequence[Owner]) -> int:
         if server.persistent is not None and owner.affinity_seconds
     ]
     fits = {rate: sum(ticks == seconds * rate for ticks, seconds in asked) for rate in TICK_RATES}
+    if not any(fits.values()):
+        fits = {
+            rate: sum(ticks == DEFAULT_AFFINITY * rate for ticks, _ in asked) for rate in TICK_RATES
+        }
     best = max(TICK_RATES, key=lambda rate: fits[rate])
     if asked and not fits[best]:
         raise RulesUnreadable(
