@@ -161,6 +161,12 @@ class Deadlines:
         "a node's kernel holds the rules that the endpoints ask for",
         "kube-proxy's minSyncPeriod is 1 s by default; a full resync of thousands takes seconds",
     )
+    affinity_forgotten: Deadline = Deadline(
+        "affinity_forgotten",
+        300,
+        "IPVS forgets which Pod a client was led to",
+        "2 min for its closed connections, and their Pod's timer is looked at once a minute",
+    )
     service_reachable: Deadline = Deadline(
         "service_reachable",
         30,
