@@ -29,7 +29,7 @@ def run(runs: int) -> None:
         f"`servicelab grade-all`, {STUDENTS} submissions of one exercise, from no cluster",
         target=240,
     )
-    single = Figure("`servicelab grade`, one of them on a kept cluster", target=20)
+    single = Figure("`servicelab grade`, one submission on a kept cluster", target=20)
     with tempfile.TemporaryDirectory() as folder:
         submissions = Path(folder, "submissions")
         students = [f"s{number:02}" for number in range(1, STUDENTS + 1)]
@@ -50,4 +50,4 @@ def run(runs: int) -> None:
             if ended.returncode not in GRADED:
                 sys.exit(f"it ended with {ended.returncode}: no figures")
         subprocess.run([COMMAND, "down", f"--cluster-name={name}"], check=True)
-    write("class", [whole, single])
+    write("class", [single, whole])

@@ -33,6 +33,7 @@ WORKFLOW = CHECKOUT / ".github" / "workflows" / "grade.yml"
 TEMPLATE = CHECKOUT / "docs" / "student-repository"
 COURSE = "course/services"
 EXERCISE = "mend-the-selector"
+ARTIFACT = f"grade-{EXERCISE}"
 CLUSTER = "servicelab-workflow"
 WHOLE_SECONDS = 900
 """For one run: servicelab is installed, a cluster made."""
@@ -83,7 +84,7 @@ jobs:
         with: {{exercise: {exercise}, path: {exercise}, student: dan}}
       - if: always()
         uses: {upload}
-        with: {{name: grade, path: grade/}}
+        with: {{name: {artifact}, path: grade/}}
 """
 HACKED = "import pathlib, os\npathlib.Path(os.environ['ARTIFACTS'], 'hacked').touch()\n"
 #: What a student's repository may bring along, to be graded as they like.
@@ -105,7 +106,7 @@ class Run:
         log: what it printed, a line each.
         summaries: what the steps wrote into the job's summary.
         outputs: of the step that grades.
-        folder: what the run left: the artifact `grade`, and outputs.json of a green run.
+        folder: what the run left: the artifact, and outputs.json of a green run.
     """
 
     succeeded: bool
@@ -116,7 +117,7 @@ class Run:
 
     def file(self, name: str) -> str:
         """One file of the artifact."""
-        return (self.folder / "grade" / name).read_text(encoding="utf-8")
+        return (self.folder / ARTIFACT / name).read_text(encoding="utf-8")
 
     @property
     def grade(self) -> dict[str, Any]:
@@ -357,6 +358,7 @@ def test_nor_does_it_where_the_action_runs_amid_it(push: Push, github: GitHub) -
         course=COURSE,
         pin=github.pin,
         exercise=EXERCISE,
+        artifact=ARTIFACT,
     )
     amid = {".github/workflows/grade.yml": own, f"{EXERCISE}/exercise.yaml": "title: easy\n"}
 
