@@ -123,6 +123,18 @@ class FakeScene:
     stays = until  # whether it stays so is seen at once, too
 
 
+class PatientScene(FakeScene):
+    """A scene that looks again, a few times."""
+
+    def until(self, look: Any, satisfies: Any, **words: Any) -> Sight[Any]:
+        """As Scene.until, without waiting."""
+        for _ in range(3):
+            sight = super().until(look, satisfies, **words)
+            if sight.satisfied:
+                break
+        return sight
+
+
 @pytest.fixture
 def listing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Says which endpoints the Service has."""
@@ -442,3 +454,32 @@ def test_the_modules_of_the_vocabulary_are_all_named() -> None:
     }
 
     assert written == set(vocabulary.words())
+
+
+# requests that nobody answered
+
+
+@pytest.mark.parametrize("word", ["answers", "sticky"])
+def test_a_request_that_was_lost_once_costs_nothing(listing: Any, word: str) -> None:
+    """On a busy machine a connection may not come about: that is seen again, and then counts."""
+    who = ("web-a",) if word == "sticky" else ("web-a", "web-b")
+    lost = reply(None, error="timeout")
+
+    once = PatientScene(lambda number: lost if number == 9 else in_turn(*who)(number))
+    always = PatientScene(lambda number: lost if number % 5 == 4 else in_turn(*who)(number))
+
+    assert use(word, once, service="web", port=80, of=OF).met
+    missed = use(word, always, service="web", port=80, of=OF)
+    assert not missed.met
+    assert "timeout" in missed.why
+    assert missed.waited_for
+
+
+def test_a_stranger_who_answered_once_is_not_asked_again(listing: Any) -> None:
+    """Whose Pods answer is judged at the first round in which each request was answered."""
+    scene = PatientScene(all_but(9, reply("evil")))
+
+    missed = use("answers", scene, service="web", port=80, of=OF)
+
+    assert not missed.met
+    assert "evil" in missed.why

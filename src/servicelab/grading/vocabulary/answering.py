@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from servicelab.grading.found import Found
@@ -95,20 +96,36 @@ def _many(
     if protocol == "udp":
         times *= 2  # some may be lost
     each_place = -(-times // len(places))
+
+    def count() -> list[Replies[Any]]:
+        return [ask(place, address, port, protocol, each_place, _MUCH_PATIENCE) for place in places]
+
+    # A request that nobody answers may be the machine's fault: it counts only if the cluster is
+    # proved to do its work meanwhile. Who answered is judged as it comes, and never asked again.
+    sight = scene.until(
+        count,
+        lambda rounds: not any(_unanswered(replies, protocol) for replies in rounds),
+        expecting=f"each of many requests to {service} to be answered",
+        tell=lambda rounds: "; ".join(map(str, rounds)),
+    )
     seen: dict[str, int] = {}
-    for place in places:
-        replies = ask(place, address, port, protocol, each_place, _MUCH_PATIENCE)
-        for met, count in replies.summary().items():
+    for replies in sight.seen:
+        for met, many in replies.summary().items():
             if (protocol, met) != ("udp", "timeout"):  # a datagram that is lost is not repeated
-                seen[met] = seen.get(met, 0) + count
+                seen[met] = seen.get(met, 0) + many
     told = ", ".join(f"{met} {count}" for met, count in sorted(seen.items()))
     actual = f"{counted(sum(seen.values()), 'answer')}: {told}"
     if strangers := set(seen) - names:
         why = f"some requests met {listed(strangers)} instead of {whose(of)}"
-        return Found(False, expected, actual, why)
+        return Found(False, expected, actual, why, sight.waited_for)
     if all_of_them and (silent := names - set(seen)):
         return Found(False, expected, actual, f"{listed(silent)} never answered")
     return Found(True, expected, actual)
+
+
+def _unanswered(replies: Replies[Any], protocol: str) -> bool:
+    errors = {str(each.error) for each in replies if each.error}
+    return bool(errors - {"timeout"} if protocol == "udp" else errors)
 
 
 def programmed(scene: Scene, service: Service) -> None:
@@ -165,10 +182,17 @@ def sticky(scene: Scene, *, service: str, port: int, of: str, seconds: int | Non
     times = statistics.equal_answers_for_affinity(len(names))
     told = []
     for client in scene.clients:
-        replies = ask(client, found.cluster_ip, port, "tcp", times, _MUCH_PATIENCE)
+        asked = scene.until(
+            partial(ask, client, found.cluster_ip, port, "tcp", times, _MUCH_PATIENCE),
+            lambda replies: not _unanswered(replies, "tcp"),
+            expecting=f"each of many requests from {client.pod} to {found} to be answered",
+            tell=str,
+        )
+        replies = asked.seen
         told.append(f"{client.pod}: {replies}")
         if not replies.ok or not set(replies.pods) <= names:
-            return Found(False, expected, "; ".join(told), f"{client.pod} met {replies}")
+            why = f"{client.pod} met {replies}"
+            return Found(False, expected, "; ".join(told), why, asked.waited_for)
         if len(set(replies.pods)) > 1:
             why = f"{client.pod} was answered by {counted(len(set(replies.pods)), 'Pod')}"
             return Found(False, expected, "; ".join(told), why)
