@@ -104,7 +104,7 @@ def owned(name: str, uid: str | None, controller: bool = True) -> Any:
             owner_references=[owner] if uid else None,
         ),
         status=SimpleNamespace(pod_ip="10.0.0.1", conditions=()),
-        spec=SimpleNamespace(node_name="worker"),
+        spec=SimpleNamespace(node_name="worker", containers=()),
     )
 
 
