@@ -6,6 +6,7 @@ Nothing but `servicelab grade-job` uses it, so it is built when that, or `images
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shutil
 import sys
@@ -38,17 +39,21 @@ def grader_image_step() -> Step:
     """The image; its key covers servicelab's own sources, so both sides have the same ones."""
 
     def build(bench: Bench) -> None:
-        root = bench.result("grader-root") / "root"
-        package = bench.scratch / "servicelab"
+        root = bench.scratch / "root"
+        shutil.copytree(
+            bench.result("grader-root") / "root", root, symlinks=True, copy_function=os.link
+        )
+        package = root / PACKAGES / "servicelab"
         shutil.copytree(PACKAGE, package, ignore=_NO_SOURCE)
         for name in _CONTENT:
             _copy(content_root() / name, package / "_labs" / name)
+        _compile(bench, root, f"{PACKAGES}/servicelab")
         image = Image(
             names=(image_name(bench.step),),
-            content=((root, ""), (package, f"{PACKAGES}/servicelab")),
+            content=((root, ""),),
             entrypoint=ENTRYPOINT,
             # Its user has no home, and nothing but /tmp can be written to.
-            environment=(PATH, "HOME=/tmp", "PYTHONDONTWRITEBYTECODE=1"),
+            environment=(PATH, "HOME=/tmp"),
         )
         write_image(image, bench.folder / "image.tar")
 
@@ -78,11 +83,7 @@ def grader_root_step() -> Step:
         )  # fmt: skip
         for name in _SUPERFLUOUS:
             shutil.rmtree(root / PACKAGES / name, ignore_errors=True)
-        for folder in (STDLIB, PACKAGES):
-            bench.run(
-                "chroot", root, "/usr/bin/python3", "-m", "compileall", "-q",
-                "--invalidation-mode", "unchecked-hash", f"/{folder}",
-            )  # fmt: skip
+        _compile(bench, root, STDLIB, PACKAGES)
         program = "import kubernetes, pytest_kind, typer, psutil, filelock, jinja2, yaml, websocket"
         bench.run("chroot", root, "/usr/bin/python3", "-c", program)
 
@@ -137,6 +138,15 @@ def _sources() -> Iterator[tuple[Path, Path]]:
             within = path.relative_to(root.parent).parts[1:]
             if path.is_file() and not {"__pycache__", "_labs"} & set(within):
                 yield root.parent, path
+
+
+def _compile(bench: Bench, root: Path, *folders: str) -> None:
+    """Compile what Python imports there: nothing can be written to when it runs."""
+    # Unchecked, because the archive's files all have the same time.
+    bench.run(
+        "chroot", root, "/usr/bin/python3", "-m", "compileall", "-q",
+        "--invalidation-mode", "unchecked-hash", *(f"/{folder}" for folder in folders),
+    )  # fmt: skip
 
 
 def _applies(requirement: Requirement) -> bool:

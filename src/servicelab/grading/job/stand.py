@@ -63,8 +63,10 @@ def stand(cluster: Cluster, kinds: Iterable[tuple[str, str]]) -> Iterator[Stand]
     try:
         yield here
     except BaseException:
-        with suppress(InfrastructureError):
+        try:
             remove(here)
+        except InfrastructureError as error:  # what came first is what is raised
+            cluster.progress.say(str(error))
         raise
     remove(here)
 
