@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace as Object
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException
 
+from servicelab.grading.job.rights import DENIED
 from servicelab.progress import Progress
 
 
@@ -170,6 +172,18 @@ class FakeCluster:
         self.client = api
         self.progress = Progress(quiet=True)
         self.released = 0
+
+    @property
+    def dynamic(self) -> Any:
+        """Whose only question is whether the admission policy is in force; it is."""
+
+        def refuse(*_: Any, **__: Any) -> None:
+            error = ApiException(status=422, reason="Invalid")
+            error.body = json.dumps({"message": f"ValidatingAdmissionPolicy: {DENIED}"})
+            raise error
+
+        path = Object(path=lambda namespace: namespace)
+        return Object(resources=Object(get=lambda **_: path), request=refuse)
 
     def create(self) -> None:
         """The probes are there."""

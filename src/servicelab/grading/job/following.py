@@ -170,7 +170,7 @@ def _put_failure(news: SimpleQueue[Any], over: Event, watch: Any) -> None:
     try:
         with told_as_infrastructure("the Job can't be followed"):
             watch()
-    except InfrastructureError as error:
+    except Exception as error:  # noqa: BLE001  # whoever waits for news must hear of it
         if not over.is_set():
             news.put(error)
 

@@ -17,6 +17,8 @@ from servicelab.grading.intake.policy import Policy
 from servicelab.lab.node_ports import LAB_LABELS
 
 ACCOUNT = "grader"
+DENIED = "servicelab's grader changes only what stands in its own namespaces"
+"""What the admission policy says."""
 _ALL = [
     *("create", "get", "list", "watch", "patch", "update"),
     *("delete", "deletecollection"),
@@ -89,7 +91,7 @@ def admission_policy(name: str, namespace: str) -> dict[str, Any]:
             "validations": [
                 {
                     "expression": _within_ours(),
-                    "message": "servicelab's grader changes only what stands in its own namespaces",
+                    "message": DENIED,
                 }
             ],
         },

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TITLE = "grade-job"
 _GONE = 404
+_NOT_OURS = "default"
+"""A namespace that every cluster has, and that is never servicelab's."""
 _BOUNDED = {"_request_timeout": REQUEST_SECONDS}
 
 
@@ -134,6 +136,7 @@ def _make(here: Stand, kinds: Iterable[tuple[str, str]]) -> None:
     rbac.create_cluster_role(owned(rights.cluster_role(name, kinds)), **_BOUNDED)
     rbac.create_cluster_role_binding(owned(rights.cluster_role_binding(name, name)), **_BOUNDED)
     _wait_for_rights(here, allowed=True)
+    _wait_for_policy(here)
 
 
 def remove(here: Stand) -> None:
@@ -163,7 +166,7 @@ def _wait_for_rights(here: Stand, *, allowed: bool) -> None:
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
         "spec": {
-            "user": f"system:serviceaccount:{here.name}:{rights.ACCOUNT}",
+            "user": _user(here),
             "resourceAttributes": {"verb": "create", "resource": "namespaces"},
         },
     }
@@ -175,6 +178,50 @@ def _wait_for_rights(here: Stand, *, allowed: bool) -> None:
         f"{'' if allowed else 'no longer '}to be allowed to make namespaces",
         every=0.05,
     )
+
+
+def attempt(here: Stand, namespace: str) -> str:
+    """What the API server says to the account, if it asked to make an object; nothing is made.
+
+    Args:
+        here: whose account.
+        namespace: where.
+
+    Returns:
+        The refusal; "" if it would be let.
+    """
+    from kubernetes.client import ApiException
+
+    dynamic: Any = here.cluster.dynamic
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": here.name}}
+    resource = dynamic.resources.get(api_version="v1", kind="ConfigMap")
+    try:
+        dynamic.request(
+            "post",
+            resource.path(namespace=namespace),
+            body=body,
+            query_params=[("dryRun", "All")],
+            header_params={"Impersonate-User": _user(here)},
+            _request_timeout=REQUEST_SECONDS,
+        )
+    except ApiException as error:
+        return message_of(error)
+    return ""
+
+
+def _wait_for_policy(here: Stand) -> None:
+    # The API server reads new admission policies every second.
+    eventually(
+        lambda: attempt(here, _NOT_OURS),
+        lambda said: rights.DENIED in said,
+        deadline=deadlines.current().rights_follow,
+        expecting=f"the admission policy {here.name} to be in force",
+        tell=lambda said: said or "the account was let",
+    )
+
+
+def _user(here: Stand) -> str:
+    return f"system:serviceaccount:{here.name}:{rights.ACCOUNT}"
 
 
 def _apis(cluster: Cluster) -> tuple[Any, Any, Any]:
