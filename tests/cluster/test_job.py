@@ -196,6 +196,17 @@ def test_an_interrupted_run_leaves_nothing(
 
     assert graded
     assert left_behind(graded_on) == []
+    eventually(
+        lambda: {
+            ns.metadata.name: [each.message for each in ns.status.conditions or ()]
+            for ns in core.list_namespace().items
+            if ns.metadata.name.startswith("grade-job-")
+        },
+        lambda held: not held,
+        deadline=deadlines.current().object_deleted,
+        expecting="the Job's namespace to be gone",
+        every=1.0,
+    )
 
 
 def test_the_graders_account_is_kept_within_our_namespaces(

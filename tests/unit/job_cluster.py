@@ -103,6 +103,13 @@ class FakeApi:
             self.on_job()
         return body
 
+    def delete_collection_namespaced_service(self, namespace: str, **_: Any) -> None:
+        """There are none."""
+
+    def delete_collection_namespaced_pod(self, namespace: str, **_: Any) -> None:
+        """They are killed."""
+        self.calls.append(f"kill pods {namespace}")
+
     def list_namespace(self, **_: Any) -> Any:
         """The namespaces of labs."""
         return _page(self.namespaces)
@@ -182,8 +189,18 @@ class FakeCluster:
             error.body = json.dumps({"message": f"ValidatingAdmissionPolicy: {DENIED}"})
             raise error
 
-        path = Object(path=lambda namespace: namespace)
-        return Object(resources=Object(get=lambda **_: path), request=refuse)
+        def resource(*, kind: str, **_: Any) -> Any:
+            return Object(kind=kind, path=lambda namespace: namespace)
+
+        def listed(resource: Any, **_: Any) -> Any:
+            held = ["batch.kubernetes.io/job-tracking"] if resource.kind == "Pod" else None
+            return Object(items=[Object(metadata=Object(name="held", finalizers=held))])
+
+        def patch(resource: Any, *, body: Any, name: str, **_: Any) -> None:
+            assert body == {"metadata": {"finalizers": None}}
+            self.client.calls.append(f"free {resource.kind} {name}")
+
+        return Object(resources=Object(get=resource), request=refuse, get=listed, patch=patch)
 
     def create(self) -> None:
         """The probes are there."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from servicelab.errors import InfrastructureError
 from servicelab.grading.intake.abandoned import sweep_abandoned
+from servicelab.grading.intake.cleaning import remove as remove_namespace
 from servicelab.grading.intake.fence import REQUEST_SECONDS
+from servicelab.grading.intake.policy import Policy
 from servicelab.grading.job import rights
 from servicelab.grading.job.manifest import POD_SECURITY
 from servicelab.lab.namespace import create_namespace, namespace_name
@@ -145,13 +147,14 @@ def remove(here: Stand) -> None:
     Raises:
         InfrastructureError: the API server does not do it.
     """
-    core, rbac, admission = _apis(here.cluster)
+    _, rbac, admission = _apis(here.cluster)
     name = here.name
     with told_as_infrastructure(f"the Job's namespace {name} could not be taken away"):
         # First the rights: a Pod that still runs can't make another namespace while we sweep.
         _unless_gone(lambda: rbac.delete_cluster_role_binding(name, **_BOUNDED))
         _wait_for_rights(here, allowed=False)
-        _unless_gone(lambda: core.delete_namespace(name, **_BOUNDED))
+        # Not the namespace alone: a running Pod that loses its Job keeps the Job's finalizer.
+        remove_namespace(here.cluster, name, Policy.default())
         sweep_abandoned(here.cluster, job=name)
         _unless_gone(lambda: rbac.delete_cluster_role(name, **_BOUNDED))
         _unless_gone(lambda: admission.delete_validating_admission_policy_binding(name, **_BOUNDED))
