@@ -1,4 +1,4 @@
-"""`servicelab grade-all`, `shards` and `merge`: thin; a few calls into the library each."""
+"""`servicelab grade-all`, `grade-job`, `shards` and `merge`: thin; a few calls into the library."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ Json = Annotated[
 Html = Annotated[
     Path | None, typer.Option("--html", help="Write a page on where the class struggled there.")
 ]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Take over what is done and has not changed.")
+]
+Results = Annotated[
+    Path | None, typer.Option(help="Where each grade is kept; else .servicelab/grades.")
+]
+DeadlineFactor = Annotated[
+    float, typer.Option(help="Give every wait so much more time, on a slow machine.")
+]
 
 
 def grade_all(
@@ -36,18 +45,12 @@ def grade_all(
     csv: Csv = None,
     json_file: Json = None,
     html: Html = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Take over what is done and has not changed.")
-    ] = False,
-    results: Annotated[
-        Path | None, typer.Option(help="Where each grade is kept; else .servicelab/grades.")
-    ] = None,
+    resume: Resume = False,
+    results: Results = None,
     shard: Annotated[
         str, typer.Option(help="Only a part of the students, such as 2/8; see `servicelab shards`.")
     ] = "",
-    deadline_factor: Annotated[
-        float, typer.Option(help="Give every wait so much more time, on a slow machine.")
-    ] = 1.0,
+    deadline_factor: DeadlineFactor = 1.0,
     name: Name = DEFAULT_CLUSTER,
     seed: Seed = "",
 ) -> None:
@@ -72,6 +75,71 @@ def grade_all(
         )
     write_book(book, csv=csv, json_file=json_file, html=html)
     raise typer.Exit(3 if book.not_graded else 0)
+
+
+def grade_job(
+    submissions: Submissions,
+    context: Annotated[
+        str, typer.Option(help="Of the kubeconfig: the cluster to grade on, which is there.")
+    ] = "",
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="The file that has the context; else kubectl's.")
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--cluster-name", help="Instead, a kept cluster of servicelab's own.")
+    ] = "",
+    registry: Annotated[
+        str, typer.Option(help="Where its nodes pull servicelab's images from; see images push.")
+    ] = "",
+    exercise: OneExercise = "",
+    of: Annotated[
+        int, typer.Option("--shards", min=1, max=256, help="Parts of the class; a Pod each.")
+    ] = 4,
+    parallel: Annotated[
+        int, typer.Option(min=0, max=256, help="Pods at the same time; 0 for all.")
+    ] = 0,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Submissions at the same time in each Pod.")
+    ] = 2,
+    csv: Csv = None,
+    json_file: Json = None,
+    html: Html = None,
+    resume: Resume = False,
+    results: Results = None,
+    deadline_factor: DeadlineFactor = 1.0,
+    seed: Seed = "",
+) -> None:
+    """Grade everybody's submissions inside a cluster that is there, by the Pods of a Job.
+
+    It needs a user who may make namespaces and ClusterRoles. All that is made goes in the end.
+    Exit code: 0 all have their grade, 3 some could not be graded (--resume tries these again).
+    """
+    from servicelab.bundle.grader import grader_image
+    from servicelab.grading.classroom.commands import collected, grade_roll_as_job, write_book
+    from servicelab.grading.job import Order
+    from servicelab.grading.job.choosing import chosen
+    from servicelab.progress import Progress
+    from servicelab.verdict.deadlines import multiplied
+
+    roll = collected(submissions, exercise, "")
+    cluster = chosen(context, kubeconfig, name, registry, Progress())
+    order = Order(of, parallel or of, workers, seed, deadline_factor)
+    try:
+        with multiplied(deadline_factor):
+            book = grade_roll_as_job(
+                roll, cluster, order, results=results, resume=resume, image=grader_image()
+            )
+    finally:
+        cluster.close()
+    write_book(book, csv=csv, json_file=json_file, html=html)
+    raise typer.Exit(3 if book.not_graded else 0)
+
+
+def grade_shard() -> None:
+    """What a Pod of `grade-job` runs: its part of the class, as its ConfigMaps say."""
+    from servicelab.grading.job.worker import grade_shard as grade
+
+    raise typer.Exit(grade())
 
 
 def shards(

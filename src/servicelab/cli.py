@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from servicelab.class_commands import grade_all, merge, shards
+from servicelab.class_commands import grade_all, grade_job, grade_shard, merge, shards
 from servicelab.errors import ServicelabError, UsageError
 from servicelab.exercise_commands import exercise_app, grade
 from servicelab.interrupts import terminate_like_ctrl_c
@@ -34,6 +34,8 @@ app.command()(trace)
 app.add_typer(exercise_app, name="exercise")
 app.command()(grade)
 app.command("grade-all")(grade_all)
+app.command("grade-job")(grade_job)
+app.command("grade-shard", hidden=True)(grade_shard)
 app.command()(shards)
 app.command()(merge)
 
@@ -392,6 +394,9 @@ def images_push(
     image: Annotated[
         list[str] | None, typer.Argument(help="Which images; else all that the labs use.")
     ] = None,
+    grader: Annotated[
+        bool, typer.Option("--grader", help="Also the image of `servicelab grade-job`.")
+    ] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Do without TLS, or with any certificate.")
     ] = False,
@@ -405,12 +410,14 @@ def images_push(
     Logs in as Docker does: with what `docker login` wrote.
     """
     from servicelab.bundle import Extras, ensure_bundle
-    from servicelab.bundle.extras import image_names
+    from servicelab.bundle.extras import image_names, offered_images
+    from servicelab.bundle.grader import grader_image
     from servicelab.engine import ensure_engine, stop_if_unused
     from servicelab.progress import Progress
     from servicelab.registry import Crane, push_images, targets
 
-    names = targets(image or image_names(), registry, offered=image_names())
+    wanted = [*(image or image_names()), *([grader_image()] if grader else [])]
+    names = targets(wanted, registry, offered=offered_images())
     progress = Progress()
     engine = ensure_engine(progress)
     try:

@@ -172,7 +172,7 @@ def test_what_goes_wrong_is_told_apart(
 ) -> None:
     """The API server's word on a manifest refuses it; all else says nothing about it."""
     sheet, _ = submission("mend-the-selector", "solution", tmp_path)
-    cluster: Any = SimpleNamespace(name="none", kubernetes_version="v1.37.0")
+    cluster: Any = SimpleNamespace(name="none", kubernetes_version="v1.37.0", ours=True)
     grader = Grader(cluster)
     grader.__dict__["_control"] = None
     monkeypatch.setattr(staging, "staged", fails(error))
@@ -188,7 +188,7 @@ def test_a_mistake_of_the_grader_is_not_hidden(
 ) -> None:
     """A bug is no outcome: it is raised."""
     sheet, _ = submission("mend-the-selector", "solution", tmp_path)
-    cluster: Any = SimpleNamespace(name="none", kubernetes_version="v1.37.0")
+    cluster: Any = SimpleNamespace(name="none", kubernetes_version="v1.37.0", ours=True)
     grader = Grader(cluster)
     grader.__dict__["_control"] = None
     monkeypatch.setattr(staging, "staged", fails(NoSuchObject("Service web")))

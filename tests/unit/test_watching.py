@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from types import SimpleNamespace as Object
 from typing import Any
 
 import pytest
+from kubernetes.client import ApiException
+from urllib3.exceptions import NewConnectionError, ProtocolError
 
 from servicelab.verdict import Deadline, Missing, NotProved
 from servicelab.verdict.message import heading
-from servicelab.verdict.watching import watch_until
+from servicelab.verdict.watching import _api_watch, watch_until
 
 TEN = Deadline("pod_ready", 10)
 
@@ -150,3 +153,27 @@ def test_it_ends_at_its_deadline(clock: FakeClock) -> None:
         wait(api, {"a"})
 
     assert clock.now == 60
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (ProtocolError("Connection broken"), True),
+        (ApiException(status=410), True),
+        (ApiException(status=403), False),
+        (NewConnectionError(None, "refused"), False),  # type: ignore[arg-type]
+    ],
+)
+def test_a_watch_that_is_cut_off_is_begun_again(
+    error: Exception, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is too old; what the API server refuses, or an end of it, is told."""
+
+    def stream(self: Any, listing: Any, **selection: Any) -> Iterator[Any]:
+        yield {"type": "ADDED", "object": thing("web")}
+        raise error
+
+    monkeypatch.setattr("kubernetes.watch.Watch.stream", stream)
+
+    with nullcontext() if passes else pytest.raises(type(error)):
+        assert len(list(_api_watch(lambda: None))) == 1

@@ -17,6 +17,7 @@ from servicelab.bundle.bundle import Bundle
 from servicelab.bundle.catalogue import REGISTRY, probe_image_step
 from servicelab.bundle.engine_images import IMPORT_TIMEOUT_S, in_engine
 from servicelab.bundle.gomodules import command_steps, metallb_manifest_step
+from servicelab.bundle.grader import grader_image, grader_image_step
 from servicelab.bundle.steps import Step, make_step
 from servicelab.engine import Engine
 from servicelab.errors import UsageError
@@ -52,16 +53,18 @@ class Extras:
         """A docker-archive of one image that the labs' manifests name.
 
         Args:
-            image: such as "quay.io/metallb/speaker:v0.15.3"; see `image_names`.
+            image: such as "quay.io/metallb/speaker:v0.15.3"; see `offered_images`.
 
         Raises:
-            UsageError: no lab uses such an image.
+            UsageError: there is no such image.
             InfrastructureError: it can't be built or pulled.
         """
-        if image not in image_names():
+        if image not in offered_images():
             raise UsageError(
-                f"the bundle has no image {image}", remedy=f"it has {', '.join(image_names())}"
+                f"the bundle has no image {image}", remedy=f"it has {', '.join(offered_images())}"
             )
+        if image == grader_image():
+            return self._built(grader_image_step()) / ARCHIVE
         if self._official:
             return self._built(self._pulled_step(image)) / ARCHIVE
         if image == pins().probe_image:
@@ -148,6 +151,11 @@ class Extras:
 def image_names() -> tuple[str, ...]:
     """Every image that the labs' manifests name, as they name it."""
     return (pins().agnhost_image, pins().probe_image, *pins().metallb_images)
+
+
+def offered_images() -> tuple[str, ...]:
+    """Every image that a registry can be given: the labs', and the one that grades in a cluster."""
+    return (*image_names(), grader_image())
 
 
 def image_steps() -> dict[str, Step]:

@@ -39,7 +39,8 @@ SUPERFLUOUS = (
     *("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/lintian"),
     *("usr/share/bug", "usr/share/bash-completion", "usr/share/doc-base", "usr/share/applications"),
 )
-STDLIB = "usr/lib/python3.11"
+PYTHON = "3.11"
+STDLIB = f"usr/lib/python{PYTHON}"
 STDLIB_SUPERFLUOUS = (
     *("test", "idlelib", "lib2to3", "ensurepip", "tkinter", "turtledemo", "distutils", "venv"),
     *("pydoc_data", "unittest/test", "ctypes/test", "sqlite3/test"),

@@ -118,6 +118,16 @@ class Exercise:
         """The points that it gives."""
         return sum(each.points for each in self.criteria)
 
+    @property
+    def needs_ours(self) -> str:
+        """What it needs that only a cluster of servicelab's own has; "" if nothing."""
+        from servicelab.grading.vocabulary import ASK_FROM_OUTSIDE
+
+        if self.arrangement:
+            return f"{self.arrangement}, installed for the exercise"
+        asking = [each.id for each in self.criteria if each.check in ASK_FROM_OUTSIDE]
+        return f"a host outside, beside its nodes, which {asking[0]} asks from" if asking else ""
+
     @cached_property
     def version(self) -> str:
         """A digest of its files, in hexadecimal: results of two versions can't be compared."""

@@ -12,7 +12,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from servicelab.errors import InfrastructureError
+from servicelab.errors import InfrastructureError, NotAsked
 from servicelab.grading.exercise import Criterion, Exercise
 from servicelab.grading.found import Found
 from servicelab.grading.offline import look_offline
@@ -139,6 +139,8 @@ class Grader:
     def _on_the_cluster(self, sheet: Sheet, submission: Submission) -> tuple[CriterionResult, ...]:
         from servicelab.grading.staging import staged
 
+        if why := not_asked(sheet.exercise, self.cluster):
+            raise NotAsked(why)
         control = self.control  # its Pods start while the submission's do
         with self._turn(sheet.turn), staged(self, control, sheet, submission) as scene:
             results = tuple(judge(sheet.criteria, scene))
@@ -162,6 +164,19 @@ class Grader:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path):
             yield
+
+
+def not_asked(exercise: Exercise, cluster: Cluster) -> str:
+    """Why an exercise can't be graded on a cluster, whatever is handed in; "" if it can.
+
+    All of its submissions are treated alike: none is graded that happens not to get that far.
+    """
+    if cluster.ours or not exercise.needs_ours:
+        return ""
+    return (
+        f"{exercise.name} is not asked of {cluster.name}, which servicelab did not make: it needs "
+        f"{exercise.needs_ours}; grade it on one that servicelab makes"
+    )
 
 
 def judge(
@@ -218,7 +233,7 @@ def _failures() -> tuple[type[Exception], ...]:
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
 
-    return (InfrastructureError, ApiException, HTTPError, NotProved, OSError)
+    return (InfrastructureError, NotAsked, ApiException, HTTPError, NotProved, OSError)
 
 
 def _sentence(error: Exception) -> str:

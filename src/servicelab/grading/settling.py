@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from servicelab.lab.lab import Lab
@@ -47,6 +47,16 @@ def missing(lab: Lab, workloads: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{kind} {name}" for kind, name in workloads if (kind, name) in short]
 
 
+def stuck(pods: Mapping[str, Any]) -> str | None:
+    """Which of some Pods, by name, waits in vain, and for what; None if none does."""
+    for name, pod in pods.items():
+        for status in pod.status.container_statuses or ():
+            waiting = status.state.waiting if status.state else None
+            if waiting and waiting.reason in _STUCK:
+                return f"Pod {name}: {waiting.reason}"
+    return None
+
+
 class _State:
     """The workloads and Pods of a namespace now."""
 
@@ -82,12 +92,7 @@ class _State:
 
     @property
     def stuck(self) -> str | None:
-        for name, pod in self.pods.items():
-            for status in pod.status.container_statuses or ():
-                waiting = status.state.waiting if status.state else None
-                if waiting and waiting.reason in _STUCK:
-                    return f"Pod {name}: {waiting.reason}"
-        return None
+        return stuck(self.pods)
 
     def __str__(self) -> str:
         return pods_in_words(self.pods)

@@ -324,6 +324,12 @@ class Deadlines:
         "what stands around the checks of one submission, before it is given up",
         "5 s on 2 cores; the sum of the waits for its namespace, its Pods and the course's own",
     )
+    graders_start: Deadline = Deadline(
+        "graders_start",
+        180,
+        "the first Pod of a grading Job runs",
+        "1 s where its image of 170 MiB is on the node; pulling it takes longer",
+    )
     control_answers: Deadline = Deadline(
         "control_answers",
         60,

@@ -93,6 +93,7 @@ def _states(
 def _api_watch(listing: Callable[..., Any], **selection: Any) -> Iterator[Mapping[str, Any]]:
     from kubernetes.client.exceptions import ApiException
     from kubernetes.watch import Watch as ApiWatch
+    from urllib3.exceptions import ProtocolError
 
     api_watch = ApiWatch()  # type: ignore[no-untyped-call]
     try:
@@ -100,5 +101,7 @@ def _api_watch(listing: Callable[..., Any], **selection: Any) -> Iterator[Mappin
     except ApiException as error:
         if error.status != 410:  # the version is too old: list again
             raise
+    except ProtocolError:
+        pass  # cut off on its way, by the API server's end or a proxy: list again
     finally:
         api_watch.stop()  # type: ignore[no-untyped-call]

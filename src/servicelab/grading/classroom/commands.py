@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from servicelab.errors import InfrastructureError, UsageError
 from servicelab.grading.classroom.gradebook import Gradebook
-from servicelab.grading.classroom.running import grade_class
+from servicelab.grading.classroom.running import Told, grade_class, grade_everybody
 from servicelab.grading.classroom.shelf import SHELF, Shelf
 from servicelab.grading.classroom.struggles import views
 from servicelab.grading.classroom.submissions import HandedIn, Roll, collect, parse_shard
@@ -21,7 +22,9 @@ from servicelab.report.safe_text import one_line
 from servicelab.report.wrapped import hanging, terminal_width
 
 if TYPE_CHECKING:
+    from servicelab.cluster.existing import ExistingCluster
     from servicelab.grading.grader import Grader
+    from servicelab.grading.job import Order
     from servicelab.progress import Progress
 
 _LONGEST = 160
@@ -94,21 +97,65 @@ def grade_roll(
                 with suppress(InfrastructureError):
                     sweep_abandoned(cluster, mine=True)
 
-    shelf = Shelf(results or SHELF, seed)
+    grades = grade_class(
+        roll.handed_in,
+        Shelf(results or SHELF, seed),
+        open_grader,
+        workers=workers,
+        resume=resume,
+        told=teller(len(roll.handed_in)),
+    )
+    return Gradebook.of(roll, grades, seed=seed)
+
+
+def grade_roll_as_job(
+    roll: Roll,
+    cluster: ExistingCluster,
+    order: Order,
+    *,
+    results: Path | None,
+    resume: bool,
+    image: str,
+) -> Gradebook:
+    """As `grade_roll`, by Pods of a Job in a cluster that is there.
+
+    Args:
+        roll: what was handed in.
+        cluster: where.
+        order: how many Pods, and how they grade.
+        results: where each grade is kept here; None for the usual place.
+        resume: take over what is done and has not changed.
+        image: the grader's.
+
+    Raises:
+        UsageError: something given can't be used.
+    """
+    from servicelab.grading.job import grade_as_job
+
+    grades = grade_everybody(
+        roll.handed_in,
+        Shelf(results or SHELF, order.seed),
+        lambda pending: grade_as_job(cluster, pending, order, image=image),
+        workers=os.cpu_count() or 1,
+        resume=resume,
+        told=teller(len(roll.handed_in)),
+    )
+    return Gradebook.of(roll, grades, seed=order.seed)
+
+
+def teller(total: int) -> Told:
+    """What tells on the terminal of each grade of so many."""
     number = 0
 
     def told(handed_in: HandedIn, grade: Grade, taken_over: bool) -> None:
         nonlocal number
         number += 1
         took = "taken over" if taken_over else f"{grade.seconds:.1f} s"
-        print(f"[{number}/{len(roll.handed_in)}] {headline(grade)} ({took})", flush=True)
+        print(f"[{number}/{total}] {headline(grade)} ({took})", flush=True)
         if grade.reason:
             _print("    ", one_line(grade.reason, _LONGEST))
 
-    grades = grade_class(
-        roll.handed_in, shelf, open_grader, workers=workers, resume=resume, told=told
-    )
-    return Gradebook.of(roll, grades, seed=seed)
+    return told
 
 
 def write_book(

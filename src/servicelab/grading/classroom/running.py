@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -14,7 +14,6 @@ from threading import Thread
 from typing import Protocol
 
 from servicelab.errors import ServicelabError, UsageError
-from servicelab.grading.classroom.shelf import Shelf
 from servicelab.grading.classroom.submissions import HandedIn
 from servicelab.grading.exercise import Exercise
 from servicelab.grading.offline import look_offline
@@ -32,13 +31,32 @@ class Grades(Protocol):
         ...
 
 
+class Keeps(Protocol):
+    """Where grades are kept: a `Shelf`.
+
+    Attributes:
+        seed: the course's.
+    """
+
+    @property
+    def seed(self) -> str: ...
+
+    def keep(self, handed_in: HandedIn, grade: Grade) -> None:
+        """Keep a grade."""
+        ...
+
+    def find(self, handed_in: HandedIn, digest: str) -> Grade | None:
+        """The grade of this very submission, if it is there and says something about it."""
+        ...
+
+
 #: Told of each result, and whether it was taken over from a run before.
 Told = Callable[[HandedIn, Grade, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A submission that needs the cluster.
+class Pending:
+    """A submission that needs a cluster.
 
     Attributes:
         handed_in: the submission.
@@ -60,7 +78,7 @@ class Job:
 
 def grade_class(
     handed_in: Sequence[HandedIn],
-    shelf: Shelf,
+    shelf: Keeps,
     open_grader: Callable[[], AbstractContextManager[Grades]],
     *,
     workers: int,
@@ -68,9 +86,7 @@ def grade_class(
     told: Told = lambda handed_in, grade, taken_over: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Grade]:
-    """Grade submissions; what can be said without a cluster first.
-
-    Each grade is on the shelf before the next thing is done.
+    """Grade submissions from here, several at a time; as `grade_everybody`.
 
     Args:
         handed_in: the submissions.
@@ -80,6 +96,40 @@ def grade_class(
         resume: take over the grades of submissions that are on the shelf and have not changed.
         told: told of each result, in this thread.
         clock: seconds since some fixed moment.
+    """
+
+    def on_the_cluster(
+        pending: Sequence[Pending],
+    ) -> Generator[tuple[Pending, Grade], None, None]:
+        with open_grader() as grader:
+            yield from _graded(grader, pending, workers, clock)
+
+    return grade_everybody(
+        handed_in, shelf, on_the_cluster, workers=workers, resume=resume, told=told
+    )
+
+
+def grade_everybody(
+    handed_in: Sequence[HandedIn],
+    shelf: Keeps,
+    on_a_cluster: Callable[[Sequence[Pending]], Generator[tuple[Pending, Grade], None, None]],
+    *,
+    workers: int,
+    resume: bool = False,
+    told: Told = lambda handed_in, grade, taken_over: None,
+) -> list[Grade]:
+    """Grade submissions; what can be said without a cluster first.
+
+    Each grade is on the shelf before the next thing is done.
+
+    Args:
+        handed_in: the submissions.
+        shelf: where grades are kept.
+        on_a_cluster: grades those that need a cluster, and gives each grade as it comes; begun only
+            if there are any.
+        workers: submissions that are looked at at a time.
+        resume: take over the grades of submissions that are on the shelf and have not changed.
+        told: told of each result, in this thread.
 
     Returns:
         The grades in the order of the submissions.
@@ -92,9 +142,9 @@ def grade_class(
         grades[each.key] = grade
         told(each, grade, taken_over)
 
-    jobs: list[Job] = []
+    jobs: list[Pending] = []
     for each, seen in _looks(handed_in, shelf, workers, resume):
-        if isinstance(seen, Job):
+        if isinstance(seen, Pending):
             jobs.append(seen)
         else:
             deliver(each, seen.grade, taken_over=seen.taken_over)
@@ -102,8 +152,8 @@ def grade_class(
         order = {each.key: place for place, each in enumerate(handed_in)}
         jobs.sort(key=lambda job: order[job.handed_in.key])
         try:
-            with open_grader() as grader:
-                for job, grade in _graded(grader, jobs, workers, clock):
+            with closing(on_a_cluster(jobs)) as coming:
+                for job, grade in coming:
                     deliver(job.handed_in, grade)
         except UsageError:
             raise
@@ -111,7 +161,7 @@ def grade_class(
             # No cluster: it costs nobody points, and the next run begins here.
             for job in jobs:
                 if job.handed_in.key not in grades:
-                    deliver(job.handed_in, _not_graded(job.looked, str(error)))
+                    deliver(job.handed_in, not_graded(job.looked, str(error)))
     return [grades[each.key] for each in handed_in]
 
 
@@ -122,8 +172,8 @@ class _Known:
 
 
 def _looks(
-    handed_in: Sequence[HandedIn], shelf: Shelf, workers: int, resume: bool
-) -> Iterator[tuple[HandedIn, Job | _Known]]:
+    handed_in: Sequence[HandedIn], shelf: Keeps, workers: int, resume: bool
+) -> Iterator[tuple[HandedIn, Pending | _Known]]:
     """What can be said of each without a cluster, in the order in which it is found."""
     pool = ThreadPoolExecutor(workers)
     try:
@@ -135,16 +185,16 @@ def _looks(
         pool.shutdown(cancel_futures=True)
 
 
-def _look(each: HandedIn, shelf: Shelf, resume: bool) -> Job | _Known:
+def _look(each: HandedIn, shelf: Keeps, resume: bool) -> Pending | _Known:
     try:
         return _looked(each, shelf, resume)
     except UsageError:
         raise  # the course's own mistake, which everybody's grade would have
     except Exception as error:  # noqa: BLE001  # as in _grade
-        return _Known(_not_graded(_nothing(each), _sentence(error)), taken_over=False)
+        return _Known(not_graded(_nothing(each), _sentence(error)), taken_over=False)
 
 
-def _looked(each: HandedIn, shelf: Shelf, resume: bool) -> Job | _Known:
+def _looked(each: HandedIn, shelf: Keeps, resume: bool) -> Pending | _Known:
     sheet = Sheet(each.exercise, each.student, shelf.seed)
     looked = look_offline(sheet, each.path)
     if looked.submission is None:
@@ -154,18 +204,18 @@ def _looked(each: HandedIn, shelf: Shelf, resume: bool) -> Job | _Known:
     takes = {f"node port {port}" for port in looked.submission.fixed_node_ports}
     if sheet.turn:
         takes.add(f"turn {sheet.turn}")
-    return Job(each, looked.grade, frozenset(takes))
+    return Pending(each, looked.grade, frozenset(takes))
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    job: Job
+    job: Pending
     until: float
 
 
 def _graded(
-    grader: Grades, jobs: Iterable[Job], workers: int, clock: Callable[[], float]
-) -> Iterator[tuple[Job, Grade]]:
+    grader: Grades, jobs: Iterable[Pending], workers: int, clock: Callable[[], float]
+) -> Iterator[tuple[Pending, Grade]]:
     """Grade jobs, so many at a time; one that goes on for too long is left to itself."""
     waiting = list(jobs)
     running: dict[int, _Running] = {}
@@ -185,13 +235,13 @@ def _graded(
                 if each.until <= clock():
                     del running[which]
                     why = f"it had not ended after {each.job.limit:.0f} s, and was given up"
-                    yield each.job, _not_graded(each.job.looked, why)
+                    yield each.job, not_graded(each.job.looked, why)
             continue
         if which in running:
             yield running.pop(which).job, grade
 
 
-def _next(waiting: list[Job], running: Iterable[_Running]) -> Job | None:
+def _next(waiting: list[Pending], running: Iterable[_Running]) -> Pending | None:
     """Take out the first job that takes nothing that a running one has."""
     taken = {each for one in running for each in one.job.takes}
     for place, job in enumerate(waiting):
@@ -200,12 +250,14 @@ def _next(waiting: list[Job], running: Iterable[_Running]) -> Job | None:
     return None
 
 
-def _grade(grader: Grades, job: Job, number: int, ended: SimpleQueue[tuple[int, Grade]]) -> None:
+def _grade(
+    grader: Grades, job: Pending, number: int, ended: SimpleQueue[tuple[int, Grade]]
+) -> None:
     each = job.handed_in
     try:
         grade = grader.grade(each.exercise, each.path, student=each.student)
     except Exception as error:  # noqa: BLE001  # a mistake of ours, met by one, must not stop all
-        grade = _not_graded(job.looked, _sentence(error))
+        grade = not_graded(job.looked, _sentence(error))
     ended.put((number, grade))
 
 
@@ -221,7 +273,8 @@ def _nothing(each: HandedIn) -> Grade:
     )
 
 
-def _not_graded(looked: Grade, why: str) -> Grade:
+def not_graded(looked: Grade, why: str) -> Grade:
+    """What is known of a submission without a cluster, and why that is all."""
     return dataclasses.replace(
         looked, outcome=Outcome.NOT_GRADED, reason=why, graded_at=time.time()
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from servicelab.cluster import Cluster
 
 
-def sweep_abandoned(cluster: Cluster, *, mine: bool = False) -> list[str]:
+def sweep_abandoned(cluster: Cluster, *, mine: bool = False, job: str = "") -> list[str]:
     """Delete the namespaces that processes of this machine have left; returns their names.
 
     What another process still uses stays, and so does what says of nobody that it is theirs.
@@ -25,6 +25,7 @@ def sweep_abandoned(cluster: Cluster, *, mine: bool = False) -> list[str]:
     Args:
         cluster: where to look.
         mine: those of this process too, which is about to end.
+        job: instead those that the Pods of this Indexed Job made, which are gone; its name.
 
     Raises:
         InfrastructureError: the API server does not do it.
@@ -37,7 +38,7 @@ def sweep_abandoned(cluster: Cluster, *, mine: bool = False) -> list[str]:
     left = [
         each.metadata.name
         for each in listed.items
-        if _is_left((each.metadata.annotations or {}).get(OWNER, ""), mine)
+        if _is_left((each.metadata.annotations or {}).get(OWNER, ""), mine, job)
         and each.metadata.deletion_timestamp is None
     ]
     for namespace in left:
@@ -45,8 +46,18 @@ def sweep_abandoned(cluster: Cluster, *, mine: bool = False) -> list[str]:
     return left
 
 
-def _is_left(said: str, mine: bool) -> bool:
+def _is_left(said: str, mine: bool, job: str) -> bool:
+    if job:
+        name, _, index = _host(said).rpartition("-")  # as Kubernetes names the hosts of its Pods
+        return name == job and index.isdecimal()
     return (mine and said == owner()) or is_abandoned(said)
+
+
+def _host(annotation: str) -> str:
+    try:
+        return str(json.loads(annotation)["host"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def is_abandoned(annotation: str) -> bool:

@@ -78,7 +78,7 @@ def role(policy: Policy) -> dict[str, Any]:
     rules = [
         {
             "apiGroups": [version.rpartition("/")[0]],
-            "resources": [_plural(kind)],
+            "resources": [plural(kind)],
             "verbs": ["create"],
         }
         for version, kind in sorted(policy.kinds)
@@ -136,7 +136,8 @@ def _binding(namespace: str) -> dict[str, Any]:
     }
 
 
-def _plural(kind: str) -> str:
+def plural(kind: str) -> str:
+    """What the API calls objects of a kind."""
     return _PLURALS.get(kind, f"{kind.lower()}s")
 
 
@@ -164,7 +165,7 @@ def _wait_for_rights(cluster: Cluster, namespace: str, policy: Policy) -> None:
         "namespace": namespace,
         "verb": "create",
         "group": version.rpartition("/")[0],
-        "resource": _plural(kind),
+        "resource": plural(kind),
     }
     review = {
         "apiVersion": "authorization.k8s.io/v1",

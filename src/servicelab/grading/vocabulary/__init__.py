@@ -25,6 +25,8 @@ _HOMES = {
     "names": ("name_answers", "name_lists", "pod_names", "name_outlives_pod"),
     "outside": ("node_port", "keeps_client_address", "external_address", "answers_outside"),
 }
+#: Those that ask from a host outside, beside the nodes.
+ASK_FROM_OUTSIDE = frozenset(_HOMES["outside"])
 
 
 def words() -> dict[str, Check]:
