@@ -35,7 +35,7 @@ def test_one_can_be_set_and_the_others_stretched() -> None:
 @pytest.mark.parametrize(
     ("setting", "factor", "problem"),
     [
-        ("pod_redy=3", 1, r"no deadline named 'pod_redy'; use one of api_serves, .*pod_ready"),
+        ("pod_redy=3", 1, r"no deadline named 'pod_redy'; use one of affinity_.*pod_ready"),
         ("pod_ready", 1, r"'pod_ready' can't be read: it has no `=`; write NAME=SECONDS"),
         ("pod_ready=soon", 1, "'soon' is not a number"),
         ("pod_ready=0", 1, "pod_ready of the deadlines is 0, not above zero"),

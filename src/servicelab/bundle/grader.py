@@ -126,9 +126,11 @@ def locked_requirements() -> Iterator[str]:
 def sources_digest() -> str:
     """A digest of what the image holds of servicelab itself: package and exercises."""
     digest = hashlib.sha256()
-    for root, path in sorted(_sources()):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    # Wherever they stand: the same sources in another folder are the same image.
+    sources = {path.relative_to(root).as_posix(): path for root, path in _sources()}
+    for name in sorted(sources):
+        digest.update(name.encode() + b"\0")
+        digest.update(hashlib.sha256(sources[name].read_bytes()).digest())
     return digest.hexdigest()
 
 
