@@ -59,12 +59,44 @@ class NodeProof:
         return f"{self.node} {'; '.join(missing) or 'ready'}"
 
 
+# kubeadm's kube-proxy asks for no processor: a busy control plane gave it 2 shares, the API server
+# and its like 670, and it wrote no rule for a minute and a half.
+_KUBE_PROXY_SHARE = """\
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  name: kube-proxy
+  namespace: kube-system
+spec:
+  template:
+    spec:
+      containers:
+        - name: kube-proxy
+          resources:
+            requests:
+              cpu: 100m
+"""
+# The Pod that is there already would take its whole 30 s to end.
+_START = f"""\
+kubectl {_ADMIN} apply --server-side --force-conflicts -f - &&
+exec kubectl {_ADMIN} --namespace=kube-system delete pods --selector=k8s-app=kube-proxy \\
+  --grace-period=1 --wait=false
+"""
+
+
 def start_probes(cluster: Cluster) -> None:
-    """Apply the node probes by the control plane's own kubectl, before there is a kubeconfig."""
+    """Apply the node probes by the control plane's own kubectl, before there is a kubeconfig.
+
+    And what gives kube-proxy its share of a processor, while only one node has a Pod of it.
+    """
     from servicelab.vantage.nodes import NODE_PROBES
 
     control_plane = f"{cluster.name}-control-plane"
-    cluster.docker_exec(control_plane, "kubectl", _ADMIN, "apply", "-f", "-", input=NODE_PROBES)
+    cluster.docker_exec(
+        control_plane,
+        *("sh", "-c", _START),
+        input=f"{NODE_PROBES}---\n{_KUBE_PROXY_SHARE}",
+    )
 
 
 def import_what_proves() -> None:
