@@ -31,7 +31,7 @@ labs: venv
 ipvs: venv
 	$(VENV)/servicelab run --proxy-mode ipvs $(ARGS)
 
-# What IPVS mode does otherwise than the others; `.ci/run` proves these, as a guest takes its time.
+# What IPVS mode does otherwise than the others, for those who can't wait for the whole column.
 IPVS_CORE = PXY-01 or PXY-05 or PXY-08 or PXY-09 or PXY-10 or PXY-11 or PXY-17 or CIP-08 or AFF-01 \
             or HL-03 or NP-01
 ipvs-core: venv

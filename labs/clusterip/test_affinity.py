@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from servicelab import claim, eventually
+from servicelab.observe.ipvs import IPVS_CONNECTIONS
 from servicelab.verdict import deadlines, statistics, wait_out
 
 STICKY = statistics.equal_answers_for_affinity(3)
@@ -119,7 +120,7 @@ def silent_until_forgotten(web) -> float:
     client, address = (f"{int(IPv4Address(ip)):08X}" for ip in (pod.ip, web.service.cluster_ip))
 
     def remembered() -> list[str]:
-        table = web.lab.cluster.docker_exec(pod.node, "cat", "/proc/net/ip_vs_conn")
+        table = web.lab.cluster.docker_exec(pod.node, *IPVS_CONNECTIONS)
         return [line for line in table.splitlines() if line.split()[1:4:2] == [client, address]]
 
     began = time.monotonic()

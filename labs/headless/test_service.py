@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -66,14 +67,20 @@ def test_no_node_has_a_rule_for_it(own_peers):
 
 def mentions(lab, pods) -> dict[str, dict[str, list[str]]]:
     """By node, what of its rules mentions the Services `peers` and `ordinary`."""
-    in_mode = servers_of if lab.cluster.mode == "ipvs" else lines_of
+    on_node = partial(lines_of, lab)
+    if lab.cluster.mode == "ipvs":
+        # Before it is there, the ordinary Service has no address, so no virtual server is its own.
+        named = lab.kubectl_json("get", "services")["items"]
+        own = {
+            each["spec"]["clusterIP"] for each in named if each["metadata"]["name"] == "ordinary"
+        }
+        on_node = partial(servers_of, lab, {pod.ip for pod in pods}, own)
     nodes = lab.cluster.nodes
     with ThreadPoolExecutor(max_workers=len(nodes)) as asking:
-        found = asking.map(lambda node: in_mode(lab, pods, node), nodes)
-        return dict(zip((node.name for node in nodes), found, strict=True))
+        return dict(zip((node.name for node in nodes), asking.map(on_node, nodes), strict=True))
 
 
-def lines_of(lab, pods, node) -> dict[str, list[str]]:
+def lines_of(lab, node) -> dict[str, list[str]]:
     """The lines of a node's rules that mention each Service by namespace and name."""
     lines = printed_rules(lab.cluster, node.name, lab.cluster.mode).splitlines()
     return {
@@ -82,14 +89,10 @@ def lines_of(lab, pods, node) -> dict[str, list[str]]:
     }
 
 
-def servers_of(lab, pods, node) -> dict[str, list[str]]:
-    """A node's virtual servers that lead to the Pods: ip_vs knows addresses only, no names."""
+def servers_of(lab, pods, own, node) -> dict[str, list[str]]:
+    """A node's virtual servers that lead to Pods' addresses: ip_vs knows no names."""
     table = parse_table(lab.cluster.docker_exec(node.name, *TABLE))
-    behind = {pod.ip for pod in pods}
-    lead = [each for each in table if behind & {real.ip for real in each.reals}]
-    # Before it is there, the ordinary Service has no address, so no virtual server is its own.
-    named = lab.kubectl_json("get", "services")["items"]
-    own = {each["spec"]["clusterIP"] for each in named if each["metadata"]["name"] == "ordinary"}
+    lead = [each for each in table if pods & {real.ip for real in each.reals}]
     return {
         "peers": [f"{each.ip}:{each.port}" for each in lead if each.ip not in own],
         "ordinary": [f"{each.ip}:{each.port}" for each in lead if each.ip in own],

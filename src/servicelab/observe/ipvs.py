@@ -23,6 +23,7 @@ IPVS_TABLE = "/proc/net/ip_vs"
 IPVS_LINK = "kube-ipvs0"
 TABLE = ("cat", IPVS_TABLE)
 IPSETS = ("ipset", "save")
+IPVS_CONNECTIONS = ("cat", "/proc/net/ip_vs_conn")
 DUMMY = ("ip", "-json", "address", "show", "dev", IPVS_LINK)
 #: Ticks a second that a Linux kernel may have (CONFIG_HZ).
 TICK_RATES = (100, 250, 300, 1000)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from servicelab.errors import InfrastructureError
-from servicelab.observe.ipvs import DUMMY, IPSETS, TABLE
+from servicelab.observe.ipvs import DUMMY, IPSETS, IPVS_CONNECTIONS, TABLE
 from servicelab.trace.local_addresses import FIB_TRIE, parse_local
 from servicelab.trace.packet import Endpoint
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 IPTABLES = ("iptables-save", "--counters")
 NFT_JSON = ("nft", "--json", "list", "table", "ip", "kube-proxy")
 NFT_TEXT = ("nft", "--handle", "list", "table", "ip", "kube-proxy")
-IPVS_CONNECTIONS = ("cat", "/proc/net/ip_vs_conn")
 
 _COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
     "iptables": {"iptables": IPTABLES},
