@@ -20,6 +20,7 @@ from servicelab.bundle.nodefiles import (
     furnish,
 )
 from servicelab.bundle.nodestore import CONFIGURATION, OUTSIDE_VAR, preload
+from servicelab.bundle.ociruntime import crun_step
 from servicelab.bundle.rootfs import kube_proxy_root_step, probe_root_step
 from servicelab.bundle.steps import Step, make_step
 from servicelab.pins import pins
@@ -173,6 +174,7 @@ def node_step(commands: dict[str, Step], probe: Step) -> Step:
         kind_files_step(),
         kube_proxy_root_step(),
         node_base_step(),
+        crun_step(),
         probe,
     ]
     return make_step(

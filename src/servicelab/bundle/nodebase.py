@@ -17,7 +17,7 @@ from servicelab.pins import pins
 NODE_PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "kmod", "mount", "procps", "util-linux", "netbase"),
     *("iptables", "nftables", "ebtables", "ipset", "ipvsadm", "conntrack", "ethtool", "iproute2"),
-    *("runc", "containernetworking-plugins", "ca-certificates", "curl", "jq", "socat"),
+    *("containernetworking-plugins", "ca-certificates", "curl", "jq", "socat"),
     # For those who look around in a node.
     *("bind9-dnsutils", "iputils-ping", "tcpdump"),
 )

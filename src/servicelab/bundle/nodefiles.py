@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 
 from servicelab.bundle.bench import Bench
+from servicelab.bundle.ociruntime import CRUN, FOLDER
 from servicelab.errors import InfrastructureError
 from servicelab.pins import pins
 
 KUBERNETES_PROGRAMS = ("kubelet", "kubeadm", "kubectl")
 CONTAINERD_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr")
-CNI_PLUGINS = ("ptp", "host-local", "portmap", "loopback")
+CNI_PLUGINS = ("ptp", "host-local", "portmap")
 PODNET_MANIFEST = Path(__file__).parents[1] / "cluster" / "podnet" / "manifest.yaml"
 
 # kind applies this file to every cluster and wants it not empty; no lab uses a volume.
@@ -32,6 +33,19 @@ EDITS = (
         "restrict_oom_score_adj = true",
     ),
     ("etc/systemd/system/containerd.service", "OOMScoreAdjust=-999\n", ""),
+    (
+        "etc/containerd/config.toml",
+        "SystemdCgroup = true",
+        f'SystemdCgroup = true\n    BinaryName = "{CRUN}"',
+    ),
+    # containerd can bring a Pod's lo up itself, without starting a plugin for it.
+    (
+        "etc/containerd/config.toml",
+        "restrict_oom_score_adj = true\n",
+        "restrict_oom_score_adj = true\n"
+        '[plugins."io.containerd.grpc.v1.cri".cni]\n'
+        "  use_internal_loopback = true\n",
+    ),
     # Nor can limits be raised above those of the machine.
     ("etc/systemd/system/containerd.service", "LimitNOFILE=infinity", "LimitNOFILE=20000"),
     ("etc/systemd/system/containerd.service", "LimitNPROC=infinity\n", ""),
@@ -68,10 +82,10 @@ systemctl mask systemd-binfmt.service systemd-udevd.service systemd-udev-trigger
   systemd-modules-load.service dev-hugepages.mount sys-kernel-debug.mount \
   sys-kernel-tracing.mount getty.target console-getty.service
 echo ReadKMsg=no >> /etc/systemd/journald.conf
-# The runtime specification of every container, with kind's hook, without limits of this machine.
-ctr oci spec | jq '
-  .hooks.createContainer |= . + [{"path": "/kind/bin/mount-product-files.sh"}]
-  | del(.process.rlimits)' > /etc/containerd/cri-base.json
+# The runtime specification of every container, without limits of this machine. And without kind's
+# hook, which hides from each container what hardware it runs on: that is bash, jq, cp and three
+# mounts for each.
+ctr oci spec | jq 'del(.process.rlimits)' > /etc/containerd/cri-base.json
 test -e /sbin/init || ln -s /usr/lib/systemd/systemd /sbin/init
 ln -sf /proc/self/mounts /etc/mtab
 """
@@ -88,6 +102,7 @@ def furnish(bench: Bench, root: Path) -> None:
         shutil.copy2(bench.result(program) / program, root / "usr/bin" / program)
     for program in CONTAINERD_PROGRAMS:
         shutil.copy2(bench.result(program) / program, root / "usr/local/bin" / program)
+    shutil.copytree(bench.result("crun"), root / FOLDER[1:])
     plugins = root / "opt/cni/bin"
     plugins.mkdir(parents=True, exist_ok=True)
     for plugin in CNI_PLUGINS:

@@ -6,14 +6,12 @@ node, the API server behind them) and `kube-dns` (CoreDNS, its Pod, the Pod netw
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from servicelab.cache import state_root
+from servicelab.cluster.coredns import wait_until_ready
 from servicelab.errors import InfrastructureError
 from servicelab.vantage.channel import ChannelBroken
 from servicelab.verdict import Missing, NotProved, deadlines, eventually
@@ -24,11 +22,9 @@ if TYPE_CHECKING:
     from servicelab.vantage import NodeVantage
 
 CLUSTER_DNS = "10.96.0.10"
-COREDNS = "k8s-app=kube-dns"
 KUBERNETES_ADDRESS = "10.96.0.1"
 ANSWER_SECONDS = 0.25  # one question's time; an answer takes 1 ms, and it is asked again
 NOT_ASKED = "not asked"
-HANGING_SECONDS = 4.0  # a healthy CoreDNS answers 1 to 3 s after every node reaches Services
 KUBERNETES_NAME = "kubernetes.default.svc.cluster.local"
 _ADMIN = "--kubeconfig=/etc/kubernetes/admin.conf"
 
@@ -130,28 +126,29 @@ def prove_ready(cluster: Cluster) -> list[NodeProof]:
 
 
 def _prove_each(cluster: Cluster) -> list[NodeProof]:
-    vantages = cluster.node_vantages
-    seen = {vantage.name: NodeProof(vantage.name, NOT_ASKED, NOT_ASKED) for vantage in vantages}
-    nudge = CoreDnsNudge(cluster)
-
-    def ask(vantage: NodeVantage) -> NodeProof:
-        seen[vantage.name] = ask_from(vantage)
-        nudge.look(list(seen.values()))
-        return seen[vantage.name]
-
-    def prove(vantage: NodeVantage) -> NodeProof:
+    def prove(vantage: NodeVantage, dns: Future[None]) -> NodeProof:
         _wait_for_probe(cluster, vantage)
+        _reach(vantage)
+        dns.result()
         return eventually(
-            lambda: ask(vantage),
+            lambda: ask_from(vantage),
             lambda proof: proof.holds,
             deadline=deadlines.current().cluster_ready,
             expecting=f"the node {vantage.name} to reach a Service and the cluster DNS",
             every=0.1,
         )
 
+    vantages = cluster.node_vantages
     # Each at its own pace: a node that is late keeps nobody waiting for its time-outs.
-    with ThreadPoolExecutor(max_workers=len(vantages)) as asking:
-        return list(asking.map(prove, vantages))
+    with ThreadPoolExecutor(max_workers=len(vantages) + 1) as asking:
+        dns = asking.submit(wait_until_ready, cluster)
+        return [proof.result() for proof in [asking.submit(prove, each, dns) for each in vantages]]
+
+
+def _reach(vantage: NodeVantage) -> None:
+    """Open the channel to a node's probe, while CoreDNS starts."""
+    with suppress(ChannelBroken):  # what is wrong is said when it is asked something
+        vantage.reach()
 
 
 def _wait_for_nodes(cluster: Cluster) -> None:
@@ -196,53 +193,3 @@ def ask_from(vantage: NodeVantage) -> NodeProof:
         return NodeProof(vantage.name, error.problem, NOT_ASKED)
     dns = "" if answer.addresses else answer.detail or str(answer.error or answer.rcode)
     return NodeProof(vantage.name, str(service.error or ""), dns)
-
-
-class CoreDnsNudge:
-    """Deletes a CoreDNS that hangs, once.
-
-    A Pod that starts before kube-proxy has written its node's rules opens a connection to the API
-    server that stays untranslated, also once the rules are there, until its dial times out after
-    30 s. A new Pod opens a new connection.
-    """
-
-    def __init__(self, cluster: Cluster, now: Callable[[], float] = time.monotonic) -> None:
-        self._cluster = cluster
-        self._now = now
-        self._services_since: float | None = None
-        self._done = False
-        self._one_at_a_time = Lock()
-
-    def look(self, proofs: list[NodeProof]) -> None:
-        """Take note of what the nodes saw, and act if it is only DNS that is missing for long."""
-        only_dns = all(not proof.service for proof in proofs) and any(p.dns for p in proofs)
-        if not only_dns:
-            return
-        with self._one_at_a_time:
-            if self._services_since is None:
-                self._services_since = self._now()
-            if self._done or self._now() - self._services_since <= HANGING_SECONDS:
-                return
-            self._done = True
-        self._delete()
-
-    def _delete(self) -> None:
-        from kubernetes.client import CoreV1Api
-        from kubernetes.client.exceptions import ApiException
-
-        core = CoreV1Api(self._cluster.client)
-        said = []
-        pods: list[Any] = core.list_namespaced_pod("kube-system", label_selector=COREDNS).items
-        for pod in pods:
-            try:
-                text = core.read_namespaced_pod_log(pod.metadata.name, "kube-system")
-            except ApiException as error:  # it has not started yet
-                text = str(error.reason)
-            said.append(f"{pod.metadata.name} on {pod.spec.node_name}\n{text}")
-        log = state_root() / "logs" / f"coredns-{self._cluster.name}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text("\n".join(said))
-        self._cluster.progress.say(f"       CoreDNS hangs and is started anew; it said: {log}")
-        core.delete_collection_namespaced_pod(
-            "kube-system", label_selector=COREDNS, grace_period_seconds=1
-        )

@@ -81,6 +81,12 @@ class Deadlines:
         "a Service and the cluster DNS answer from every node",
         "seconds after kubeadm is done; node_ready plus CoreDNS's start in the worst case",
     )
+    coredns_starts: Deadline = Deadline(
+        "coredns_starts",
+        6,
+        "a CoreDNS that runs is Ready; one that is not by then hangs, and is started anew",
+        "1 to 3 s on 2 cores; one that hangs takes 30 s, a new Pod 3",
+    )
     node_ready: Deadline = Deadline(
         "node_ready",
         120,
