@@ -90,7 +90,7 @@ class Climb:
 
 #: A Service's rule in KUBE-SERVICES, and an address anywhere.
 RULE = re.compile(r"^-A KUBE-SERVICES -d ([\d.]+)/32 ", re.MULTILINE)
-WORD = re.compile(r"\d+\.\d+\.\d+\.\d+")
+ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 
 CLIMBS = pytest.StashKey["dict[str, Climb]"]()
 
@@ -160,9 +160,10 @@ class Climber:
 
     def stop(self, size: int, changes: int) -> Stop:
         """Make so many Services, and measure; the changes are the last ones of them."""
+        before = self.kube_proxy.idle(self.pair)
         with self.kube_proxy.paused(self.pair):
             self.fillers.grow_to(size - changes)
-        self.kube_proxy.idle(self.pair)
+        self.kube_proxy.synced(self.pair, since=before)
         late = [f"late-{number}" for number in range(size - changes, size)]
         self.fillers.add_endpoints(late)
         spent = (Spent(), Spent())
@@ -199,12 +200,21 @@ class Climber:
         addresses = set(self.fillers.addresses.values())
         with self.kube_proxy.paused(self.pair):
             self.fillers.remove()
-        self.kube_proxy.idle(self.pair)
-        for node in self.pair:
-            mode = mode_reported(node)
-            words = set(WORD.findall(printed_rules(self.lab.cluster, node.name, mode)))
-            left = sorted(words & addresses)
-            assert not left, f"{node.name} still has rules for {len(left)} Services, as {left[0]}"
+        eventually(
+            lambda: {node.name: sorted(addresses & self.known(node)) for node in self.pair},
+            lambda left: not any(left.values()),
+            deadline=deadlines.current().many_rules_programmed,
+            expecting="no node to have a rule for a deleted Service",
+            tell=lambda left: "; ".join(
+                f"{node}: {len(of)} left, such as {of[0]}" for node, of in left.items() if of
+            ),
+            every=0.5,
+        )
+
+    def known(self, node: NodeVantage) -> set[str]:
+        """All addresses that a node's kernel has a rule for."""
+        rules = printed_rules(self.lab.cluster, node.name, mode_reported(node))
+        return set(ADDRESS.findall(rules))
 
     def change(self, name: str, spent: tuple[Spent, Spent]) -> float:
         """Make one Service; says after how many seconds it worked."""
