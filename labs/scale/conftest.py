@@ -29,8 +29,8 @@ MOST, MOST_ON_ONE_PROCESSOR, MOST_WHEN_REFUTED = 2000, 500, 1000
 FEW = 50
 #: Connections at each stop to the first and to the last Service, in turns. So many pairs tell but
 #: for 1e-9 which takes longer, if it does in three of four (`quantities.pairs_to_tell`); and they
-#: bound the fastest tenth of each, for which it takes 217 at three stops.
-CONNECTIONS = 600
+#: bound the fastest tenth of each closely.
+CONNECTIONS = 1000
 #: Changes at the first and the last stop. 17 in each of two modes are the fewest that tell which
 #: takes longer but for 1e-9 (`quantities.lesser`); with 40 some may be disturbed.
 CHANGES = 40
@@ -163,6 +163,8 @@ class Climber:
         before = self.kube_proxy.idle(self.pair)
         with self.kube_proxy.paused(self.pair):
             self.fillers.grow_to(size - changes)
+        *_, newest = self.fillers.addresses
+        self.wait_for(newest)
         self.kube_proxy.synced(self.pair, since=before)
         late = [f"late-{number}" for number in range(size - changes, size)]
         self.fillers.add_endpoints(late)
@@ -172,6 +174,19 @@ class Climber:
             each.memory_bytes = effort.memory_bytes
         first, last = self.connect()
         return Stop(first, last, spent, works_after)
+
+    def wait_for(self, name: str) -> None:
+        """Ask a Service without a pause until it answers."""
+        address = self.fillers.addresses[name]
+        eventually(
+            lambda: self.client.tcp(address, PORT, timeout=TRY),
+            lambda reply: reply.ok,
+            deadline=deadlines.current().many_rules_programmed,
+            expecting=f"Service {name} to answer",
+            asked_from=self.client.name,
+            tell=lambda reply: reply.outcome,
+            every=0.0,
+        )
 
     def connect(self) -> tuple[list[float], list[float]]:
         """Seconds to connect to the Service that is met first, and to the last, in turns."""
@@ -221,15 +236,7 @@ class Climber:
         before = self.kube_proxy.idle(self.pair, rest=MIN_SYNC_SECONDS)
         made = time.monotonic()
         self.fillers.add_services([name])
-        address = self.fillers.addresses[name]
-        eventually(
-            lambda: self.client.tcp(address, PORT, timeout=TRY),
-            lambda reply: reply.ok,
-            deadline=deadlines.current().many_rules_programmed,
-            expecting=f"Service {self.lab.namespace}/{name} to answer",
-            asked_from=self.client.name,
-            every=0.0,
-        )
+        self.wait_for(name)
         works_after = time.monotonic() - made
         after = self.kube_proxy.synced(self.pair, since=before)
         for each, was, is_ in zip(spent, before, after, strict=True):

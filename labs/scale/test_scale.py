@@ -15,7 +15,7 @@ from servicelab.verdict.chart import Chart, point
 UNDISTURBED = Fraction(1, 10)
 #: A connection grows with the number of Services if 1,000 of them add this share to what it takes
 #: with few, or more. iptables mode adds some 40 %.
-GROWS = 0.10
+GROWS = 0.20
 #: Bytes of memory that kube-proxy keeps for each Service, at the least: the two objects alone are
 #: larger as text.
 LEAST_MEMORY = 1000

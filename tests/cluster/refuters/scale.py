@@ -103,7 +103,7 @@ REFUTERS = {
         Refuter(
             "SCL-03",
             Fault(documents=looked_after_by_others),
-            expects="kube-proxy to notice a change",
+            expects="Service filler-9 to answer",
             why="kube-proxy leaves these Services alone, so it needs nothing for them.",
         ),
     )
