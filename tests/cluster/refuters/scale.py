@@ -21,9 +21,9 @@ RULES = 5
 NOBODY = "192.0.2.1"  # of a range that is for documentation
 
 
-def nat(lab: Lab, node: str, *words: str) -> None:
-    """Run iptables on the nat table of a node."""
-    lab.cluster.docker_exec(node, "iptables", "--wait", "--table", "nat", *words)
+def iptables(lab: Lab, node: str, table: str, *words: str) -> None:
+    """Run iptables on a table of a node."""
+    lab.cluster.docker_exec(node, "iptables", "--wait", "--table", table, *words)
 
 
 def a_short_cut(lab: Lab) -> None:
@@ -31,8 +31,8 @@ def a_short_cut(lab: Lab) -> None:
     (web,) = lab.ready_pods("app=web", 1)
     rule = ("PREROUTING", "--destination", SERVICES, "--protocol", "tcp", "--dport", "80")
     way = ("--jump", "DNAT", "--to-destination", f"{web.ip}:80")
-    nat(lab, web.node, "--insert", *rule, *way)
-    lab.on_close(partial(nat, lab, web.node, "--delete", *rule, *way))
+    iptables(lab, web.node, "nat", "--insert", *rule, *way)
+    lab.on_close(partial(iptables, lab, web.node, "nat", "--delete", *rule, *way))
 
 
 def a_detour(lab: Lab) -> None:
@@ -40,7 +40,8 @@ def a_detour(lab: Lab) -> None:
     fillers = lab.core.list_namespaced_service(lab.namespace).items
     (web,) = lab.ready_pods("app=web", 1)
     rule = f"-A {DETOUR} -s {NOBODY} -j RETURN\n"
-    text = f"*nat\n:{DETOUR} - [0:0]\n{rule * RULES * len(fillers)}COMMIT\n"
+    # Not in the table nat, whose rules a packet passes by once others have translated it.
+    text = f"*mangle\n:{DETOUR} - [0:0]\n{rule * RULES * len(fillers)}COMMIT\n"
     lab.cluster.docker_exec(web.node, "iptables-restore", "--noflush", input=text)
 
 
@@ -48,13 +49,13 @@ def begins_a_detour(lab: Lab) -> None:
     """All packets meet the chain of the detour first."""
     a_detour(lab)
     (web,) = lab.ready_pods("app=web", 1)
-    nat(lab, web.node, "--insert", "PREROUTING", "--jump", DETOUR)
+    iptables(lab, web.node, "mangle", "--insert", "PREROUTING", "--jump", DETOUR)
     for words in (
         ("--delete-chain", DETOUR),
         ("--flush", DETOUR),
         ("--delete", "PREROUTING", "--jump", DETOUR),
     ):
-        lab.on_close(partial(nat, lab, web.node, *words))
+        lab.on_close(partial(iptables, lab, web.node, "mangle", *words))
 
 
 def the_other_way() -> Fault:
