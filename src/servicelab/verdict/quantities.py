@@ -117,10 +117,10 @@ def lesser(one: Sequence[float], other: Sequence[float], error: float = ERROR) -
     at_most, at_least = sum(ways[: seen + 1]), sum(ways[seen:])
     if min(at_most, at_least) >= limit:
         return None
-    before = sum(each < than for each in one for than in other)
-    return Judgement(
-        at_most < limit, f"less in {100 * before / (len(one) * len(other)):.0f} % of all pairs"
-    )
+    less = at_most < limit
+    those = sum((each < than) if less else (each > than) for each in one for than in other)
+    share = those / (len(one) * len(other))
+    return Judgement(less, f"{'less' if less else 'more'} in {share:.0%} of all pairs")
 
 
 def _double_ranks(values: Sequence[float]) -> list[int]:
