@@ -23,8 +23,8 @@ from servicelab.verdict import deadlines, eventually
 
 #: What each mode is compared with.
 OTHER = {"iptables": "nftables", "nftables": "iptables", "ipvs": "iptables"}
-#: Services at the last stop, by what the machine has: a guest has one processor, and is several times
-#: slower.
+#: Services at the last stop, by what the machine has: a guest has one processor, and is several
+#: times slower.
 MOST, MOST_ON_ONE_PROCESSOR, MOST_WHEN_REFUTED = 2000, 500, 1000
 FEW = 50
 #: Connections at each stop to the first and to the last Service, in turns. So many pairs tell but
