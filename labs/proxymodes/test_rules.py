@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from servicelab import claim
+from servicelab.lab.fillers import Fillers
 from servicelab.observe.printed_rules import printed_rules
 from servicelab.verdict import deadlines, eventually, statistics
 
@@ -111,9 +112,10 @@ def test_how_the_number_of_rules_grows(lab, verdict):
     """Services are added; in iptables mode each brings rules, in ipvs mode iptables gets none."""
     node = lab.cluster.nodes[0].name
     counts = {0: count_rules(lab, node)}
+    fillers = Fillers(lab, NOBODY)
     for size in (FEW, MANY):
-        lab.apply_documents([each for number in range(size) for each in filler(number)])
-        last = lab.service(f"filler-{size - 1}")
+        fillers.grow_to(size)
+        last = lab.service(list(fillers.addresses)[-1])
         eventually(
             lambda last=last: lab.rules(last.name),
             lambda seen: all(seen.values()),
@@ -130,26 +132,6 @@ def test_how_the_number_of_rules_grows(lab, verdict):
     else:
         assert a_service == (0, 0), f"iptables rules were added: {told}"
     verdict.holds(f"iptables rules: {told} further Services")
-
-
-def filler(number: int) -> list[dict]:
-    """A Service that nobody calls, with one endpoint that is written down by hand."""
-    name = f"filler-{number}"
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name},
-        "spec": {"ports": [{"port": 80}]},
-    }
-    endpoint = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
-        "addressType": "IPv4",
-        "ports": [{"port": 80, "protocol": "TCP"}],
-        "endpoints": [{"addresses": [NOBODY]}],
-    }
-    return [service, endpoint]
 
 
 def count_rules(lab, node: str) -> int:

@@ -122,6 +122,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=True,
         help="skip IPVS where this kernel has no ip_vs, instead of trying it in a guest that has",
     )
+    group.addoption(
+        "--most-services",
+        type=_two_hundred_or_more,
+        metavar="N",
+        help="how many Services a lab about many of them makes at most "
+        "(default: the lab's choice, by what the machine has)",
+    )
     group.addoption("--refute", metavar="MODULE", help=argparse.SUPPRESS)
     parser.addini("kind_config", "kind configuration of the cluster, from the root folder")
 
@@ -268,6 +275,12 @@ def _check_existing(config: pytest.Config) -> None:
         checked_registry(config.option.registry)
     if config.option.context:
         chosen_modes(config)
+
+
+def _two_hundred_or_more(value: str) -> int:
+    if not value.isdecimal() or int(value) < 200:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number from 200 on")
+    return int(value)
 
 
 def _modes(value: str) -> tuple[str, ...]:

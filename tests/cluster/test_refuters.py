@@ -28,9 +28,11 @@ LABS = sorted(path.parent.name for path in ROOT.glob("labs/*/claims.toml"))
 MODES = ("iptables", "nftables")
 #: What these labs make is for the whole cluster (MetalLB's pools and advertisements): the fault of
 #: one test would be mended by another beside it.
-ONE_AT_A_TIME = {"metallb"}
+#: In labs/scale all tests are disruptive, and each of them makes a thousand Services.
+ONE_AT_A_TIME = {"metallb", "scale"}
 #: Waits that run out because something never comes true; Pods keep all their time to start.
-SHORT = {"endpoints_follow": 4, "rules_programmed": 5, "service_reachable": 4, "dns_answers": 4}
+SHORT = {"endpoints_follow": 4, "rules_programmed": 5, "service_reachable": 4, "dns_answers": 4,
+         "many_rules_programmed": 40}  # fmt: skip
 #: Here a busy machine must not hide which layer is broken.
 LONG = {"layers_walked": 15}
 

@@ -11,6 +11,7 @@ from servicelab.report import matrix
 from servicelab.report.results import ClaimTestResult, PlannedTest, RunResults, combine
 from servicelab.verdict import Verdict
 from servicelab.verdict.catalogue import MODES, Catalogue, Claim, Known
+from servicelab.verdict.chart import Chart, point
 
 ALL = tuple(MODES)
 CATALOGUE = Catalogue(
@@ -208,6 +209,29 @@ def test_a_part_does_not_speak_for_the_claim(of: int, differs: bool) -> None:
     )
 
     assert run.differ is differs
+
+
+def test_figures_stand_below_the_verdicts() -> None:
+    """What a test plotted is a table, under its claim and mode."""
+    chart = Chart(
+        "time to connect",
+        "Services",
+        "ms",
+        {"last": [point(100, 0.2), point(5000, 0.81)], "first": [point(100, 0.2)]},
+    )
+    plotted = ClaimTestResult(
+        "test_it", "CIP-01", "iptables", Verdict.HOLDS, charts=(chart.to_json(),)
+    )
+    found = combine([], [plotted], [CATALOGUE], modes=MODES, kubernetes_version="v1.37.0")
+
+    assert dedent(
+        """
+            CIP-01 (iptables): time to connect, ms
+              Services  last  first
+                   100   0.2    0.2
+                 5,000  0.81      -
+            """
+    ) in matrix.plain(found)
 
 
 def test_nothing_is_wider_than_the_terminal() -> None:

@@ -12,6 +12,7 @@ from servicelab.verdict.catalogue import Catalogue, Claim, Known
 from servicelab.verdict.refuter import Refuter
 
 FLOW = {"asked_from": "Pod client", "to": "10.96.0.7:80", "answered_by": "web-1", "times": 3}
+CHART = {"title": "time", "x": "Services", "unit": "ms", "lines": []}
 RESULTS = combine(
     [],
     [
@@ -24,6 +25,7 @@ RESULTS = combine(
             seconds=1.23456,
             evidence="evidence/cip-09-ipvs",
             traffic=(FLOW,),
+            charts=(CHART,),
         ),
     ],
     [
@@ -66,6 +68,7 @@ def test_everything_measured_is_there() -> None:
                     "setup_seconds": 0,
                     "evidence": "evidence/cip-09-ipvs",
                     "traffic": [FLOW],
+                    "charts": [CHART],
                 }
             ],
         }

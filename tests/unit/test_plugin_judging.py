@@ -41,6 +41,23 @@ def test_the_known_verdict_passes(lab, xdist: tuple[str, ...]) -> None:
     assert (entry()["verdict"], entry()["seen"], entry()["differs"]) == ("false", "aabacb", "")
 
 
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_figures_are_kept_also_of_a_test_that_fails(lab, xdist: tuple[str, ...]) -> None:
+    """What was plotted stands in the terminal and in the JSON, whatever the verdict."""
+    lab.tests("""
+        from servicelab.verdict.chart import Chart, point
+        @claim("CIP-09")
+        def test_it(proxy_mode, verdict):
+            verdict.plot(Chart("time", "Services", "ms", {"last": [point(100, 1.5)]}))
+            assert False, "too slow"
+    """)
+    result = lab.run("--claims-json", "claims.json", *xdist)
+
+    result.stdout.fnmatch_lines(["CIP-09: time, ms", "  Services  last", "       100   1.5"])
+    (chart,) = entry()["tests"][0]["charts"]
+    assert chart["lines"] == [{"name": "last", "points": [[100, 1.5, 1.5, 1.5]]}]
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [

@@ -24,6 +24,7 @@ KIND_FIXTURE = """
         (["--images", "mine"], "*--images: invalid choice: 'mine' (choose from*bundle*)"),
         (["--deadline", "pod_redy=3"], "ERROR: there is no deadline named 'pod_redy'; use one of*"),
         (["--deadline-factor", "0"], "ERROR: the factor of the deadlines is 0, not above zero*"),
+        (["--most-services", "199"], "*--most-services: '199' is not a number from 200 on*"),
         (["--deadline-factor", "x"], "*--deadline-factor: invalid float value: 'x'*"),
         (["--kind-config", "no.yaml"], "ERROR: there is no kind configuration */no.yaml; name*"),
         (["-o", "kind_config=no.yaml"], "ERROR: there is no kind configuration */no.yaml; name*"),

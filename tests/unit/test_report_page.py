@@ -76,6 +76,16 @@ def results(*claims: dict[str, Any], **run: Any) -> dict[str, Any]:
     return {"schema": 1, "servicelab": "0.1", "run": {**facts, **run}, "claims": list(claims)}
 
 
+CHART = {
+    "title": f"time {EVIL}",
+    "x": "Services",
+    "unit": "ms",
+    "lines": [
+        {"name": f"to the last {EVIL}", "points": [[100, 0.2, 0.1, 0.3], [5000, 0.8, 0.8, 0.8]]}
+    ],
+}
+
+
 def page(content: dict[str, Any], folder: Path = Path("none")) -> Page:
     return Page(render_run(content, folder))
 
@@ -349,3 +359,22 @@ def test_a_message_of_another_form_is_kept_as_it_is(message: str) -> None:
     """Not every failure is ours."""
     assert told(message).head == message
     assert (list(told(message).lines), told(message).rest) == ([], "")
+
+
+def test_figures_are_drawn() -> None:
+    """What a test plotted is a drawing with its words, and nothing in it runs."""
+    found = page(results(claim(tests=[{"charts": [CHART]}])))
+
+    (words,) = found.values("aria-label")
+    assert "0.2 at 100, 0.8 at 5,000" in words
+    assert "5,000" in found.text
+    assert {"svg", "circle", "figcaption"} <= found.tags
+    assert "script" not in found.tags
+    assert "img" not in found.tags
+
+
+def test_figures_of_others_may_be_anything() -> None:
+    """Results that hold no figures where figures should be still have a page."""
+    found = page(results(claim(tests=[{"charts": [{"title": 1}, {"lines": [[]]}]}])))
+
+    assert "svg" not in found.tags

@@ -138,7 +138,7 @@ def test_binomial_tails_are_those_of_all_traces() -> None:
     """The chance behind the power figure is the sum over the traces it stands for."""
     exact = sum(Fraction(comb(7, i) * 5 ** (7 - i), 6**7) for i in range(3))
 
-    assert statistics._at_most(2, 7, Fraction(1, 6)) == exact
+    assert statistics.at_most(2, 7, Fraction(1, 6)) == exact
 
 
 @pytest.mark.parametrize(

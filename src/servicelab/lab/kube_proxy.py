@@ -5,12 +5,15 @@ For tests marked `disruptive`, except where they only look.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from servicelab.cluster import proxy_mode
 from servicelab.cluster.mode_leftovers import KernelState, kernel_state
+from servicelab.errors import InfrastructureError
+from servicelab.observe.proxy_effort import ProxyEffort, proxy_effort
 from servicelab.verdict import deadlines, eventually
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ class KubeProxy:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._cluster = lab.cluster
+        self._run_otherwise: set[str] = set()
 
     # Looking.
 
@@ -68,6 +72,58 @@ class KubeProxy:
         """Its configuration, out of the ConfigMap."""
         return proxy_mode.read_configuration(self._cluster)
 
+    def effort(self, node: NodeVantage) -> ProxyEffort:
+        """What its work has cost so far, by its own metrics."""
+        return proxy_effort(node)
+
+    def idle(self, nodes: Sequence[NodeVantage], *, rest: float = 0.0) -> list[ProxyEffort]:
+        """Wait until it has brought every change into the kernels of these nodes.
+
+        Args:
+            nodes: whose kernels.
+            rest: seconds for which it must have written nothing besides; once its minSyncPeriod is
+                over, it writes the next change at once.
+
+        Raises:
+            NotProved: it has still to, after `many_rules_programmed`.
+        """
+
+        def at_rest(efforts: list[ProxyEffort]) -> bool:
+            now = time.time()
+            return all(
+                not each.waiting and each.syncs and now - each.last_sync >= rest for each in efforts
+            )
+
+        return eventually(
+            lambda: [self.effort(node) for node in nodes],
+            at_rest,
+            deadline=deadlines.current().many_rules_programmed,
+            expecting="kube-proxy to have brought every change into the kernel",
+            tell=lambda efforts: "; ".join(
+                f"{node.name}: {'a change is waiting' if each.waiting else 'at rest'}"
+                for node, each in zip(nodes, efforts, strict=True)
+            ),
+            every=0.02,
+            retry_on=(InfrastructureError,),
+        )
+
+    def synced(
+        self, nodes: Sequence[NodeVantage], *, since: Sequence[ProxyEffort]
+    ) -> list[ProxyEffort]:
+        """Wait until it has written to the kernels of these nodes since an earlier reading.
+
+        Raises:
+            NotProved: it has not, after `many_rules_programmed`.
+        """
+        return eventually(
+            lambda: self.idle(nodes),
+            lambda now: all(each.syncs > was.syncs for each, was in zip(now, since, strict=True)),
+            deadline=deadlines.current().many_rules_programmed,
+            expecting="kube-proxy to notice a change",
+            tell=lambda now: f"{[each.syncs for each in now]} syncs since it started",
+            every=0.02,
+        )
+
     # Changing.
 
     def configure(self, **changes: Any) -> None:
@@ -88,6 +144,50 @@ class KubeProxy:
             ModeRefused: it ended instead; says what it logged.
         """
         proxy_mode.restart(self._cluster, node, mode)
+
+    def run(self, node: NodeVantage, mode: str, *, min_sync_period: str) -> None:
+        """Start it anew on one node, in this mode until the lab ends; elsewhere it stays as it is.
+
+        Args:
+            node: the node.
+            mode: the cluster's mode, or another.
+            min_sync_period: how long it waits after a change before it writes the next one, such as
+                "1s".
+
+        Raises:
+            ModeRefused: it ended instead; says what it logged.
+        """
+        if other := self._lab.fault.instead.get("run"):
+            mode = other(self._lab, node, mode)
+        before = self.configuration()
+        if node.name not in self._run_otherwise:
+            self._run_otherwise.add(node.name)
+            self._lab.on_close(lambda: self._run_as_configured(node))
+        section = {**(before.get(mode) or {}), "minSyncPeriod": min_sync_period}
+        proxy_mode.write_configuration(self._cluster, {**before, "mode": mode, mode: section})
+        try:
+            self.restart(node, mode)
+        finally:
+            proxy_mode.write_configuration(self._cluster, before)
+
+    @contextmanager
+    def paused(self, nodes: Sequence[NodeVantage]) -> Iterator[None]:
+        """On these nodes its process stands still, and catches up afterwards."""
+        try:
+            for node in nodes:
+                self._signal(node, "STOP")
+            yield
+        finally:
+            for node in nodes:
+                self._signal(node, "CONT")
+
+    def _signal(self, node: NodeVantage, signal: str) -> None:
+        self._cluster.docker_exec(node.name, "pkill", f"-{signal}", "-x", "kube-proxy")
+
+    def _run_as_configured(self, node: NodeVantage) -> None:
+        mode = self.configuration().get("mode") or "iptables"
+        self.restart(node, mode)
+        proxy_mode.clean_up(self._cluster, mode)
 
     def switch(self, mode: str, **settings: Any) -> Switched:
         """Switch the cluster's mode, node by node; says what kube-proxy left of the one before."""

@@ -19,7 +19,9 @@
      "tests": [{"nodeid", "verdict", "seen", "message", "differs", "seconds", "setup_seconds",
                 "evidence": the folder of what it left, below the run's folder, or "",
                 "traffic": [{"kind": "http" | "tcp" | "udp" | "dns" | "resolve", "asked_from",
-                             "to", "to_name", "answered_by", "by_pod", "ok", "times"}]}]}
+                             "to", "to_name", "answered_by", "by_pod", "ok", "times"}],
+                "charts": [{"title", "x", "unit",
+                            "lines": [{"name", "points": [[x, y, low, high]]}]}]}]}
   ],
   "without_test": ["CIP-14"]         claims of a lab that was run in full, without a test
 }
@@ -106,6 +108,7 @@ def _test(result: ClaimTestResult) -> dict[str, Any]:
         "setup_seconds": round(result.setup_seconds, 3),
         "evidence": result.evidence,
         "traffic": list(result.traffic),
+        "charts": list(result.charts),
     }
 
 

@@ -71,6 +71,7 @@ def render(results: RunResults, *, width: int = 80) -> Iterator[Line]:
             yield []
             yield [Piece(title, style)]
             yield from lines
+    yield from _figures(results, width)
     yield []
     for text in textwrap.wrap(_total(results), width, subsequent_indent="  "):
         yield [Piece(text, "bold")]
@@ -145,6 +146,20 @@ def _notes(results: RunResults, note: Callable[[ClaimResult], str], width: int) 
             grouped.setdefault(" ".join(words.split()), []).append(result)
     for words, members in grouped.items():
         yield from _wrapped(f"{_whom(members, results.modes)}: {words}", width)
+
+
+def _figures(results: RunResults, width: int) -> Iterator[Line]:
+    """The tables of what was plotted."""
+    for result in results.claims:
+        for chart in result.charts:
+            yield []
+            title = f"{_whom([result], results.modes)}: {chart.title}, {chart.unit}"
+            yield [Piece(textwrap.shorten(title, width, placeholder=" …"), "bold")]
+            rows = chart.rows()
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            for row in rows:
+                cells = "  ".join(map(str.rjust, row, widths))
+                yield [Piece(f"  {cells}"[:width])]
 
 
 def _differences(results: RunResults) -> list[str]:

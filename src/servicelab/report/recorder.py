@@ -27,6 +27,8 @@ from servicelab.verdict.run_facts import run_facts
 from servicelab.verdict.selection import CLAIM_TEST, ClaimTest, Selection
 
 MEASUREMENT = pytest.StashKey[Measurement]()
+#: What a test's report carries besides, as JSON.
+CHARTS = "servicelab_charts"
 
 #: What a report carries if servicelab itself stopped the test: its kind and the sentence.
 _STOPPED = "servicelab_stopped"
@@ -112,6 +114,8 @@ class Recorder:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Let the report say what came of the claim, and whether servicelab itself failed."""
         report = yield
+        if call.when == "call" and (charts := item.stash.get(MEASUREMENT, Measurement()).charts):
+            setattr(report, CHARTS, [chart.to_json() for chart in charts])
         error = call.excinfo.value if call.excinfo else None
         if isinstance(error, ServicelabError) and _stops(item, call):
             kind = _USAGE if isinstance(error, UsageError) else _INFRASTRUCTURE
@@ -197,6 +201,7 @@ class Recorder:
             setup_seconds=self.setup_seconds.get(report.nodeid, 0),
             evidence=getattr(report, EVIDENCE, ""),
             traffic=getattr(report, TRAFFIC, ()),
+            charts=getattr(report, CHARTS, ()),
         )
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from servicelab.verdict.catalogue import Catalogue, Claim, Known
+from servicelab.verdict.chart import Chart
 from servicelab.verdict.measurement import difference, unknown
 from servicelab.verdict.outcome import Verdict, combined
 
@@ -45,6 +46,7 @@ class ClaimTestResult:
         setup_seconds: how long its fixtures took.
         evidence: the folder of what it left, below the run's; "" if nothing was saved.
         traffic: what the vantage points asked and who answered, as claims.json holds it.
+        charts: the figures that it plotted, likewise.
     """
 
     nodeid: str
@@ -58,6 +60,7 @@ class ClaimTestResult:
     setup_seconds: float = 0
     evidence: str = ""
     traffic: Sequence[Mapping[str, Any]] = ()
+    charts: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,11 @@ class ClaimResult:
     def message(self) -> str:
         """Why it is not proved, or was skipped."""
         return "\n".join(dict.fromkeys(test.message for test in self._deciding if test.message))
+
+    @property
+    def charts(self) -> list[Chart]:
+        """The figures that its tests plotted."""
+        return [Chart.from_json(chart) for test in self.tests for chart in test.charts]
 
     @property
     def seconds(self) -> float:

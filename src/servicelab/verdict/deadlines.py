@@ -167,6 +167,18 @@ class Deadlines:
         "a node's kernel holds the rules that the endpoints ask for",
         "kube-proxy's minSyncPeriod is 1 s by default; a full resync of thousands takes seconds",
     )
+    many_rules_programmed: Deadline = Deadline(
+        "many_rules_programmed",
+        120,
+        "kube-proxy on every node has caught up with thousands of new or deleted Services",
+        "seconds on 2 cores, which it shares with the API server and with two others of its kind",
+    )
+    many_services_gone: Deadline = Deadline(
+        "many_services_gone",
+        120,
+        "the API server has deleted thousands of Services",
+        "17 s for 1,200 and their EndpointSlices on 2 busy cores: it deletes one after the other",
+    )
     affinity_forgotten: Deadline = Deadline(
         "affinity_forgotten",
         300,

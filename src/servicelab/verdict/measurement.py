@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from servicelab.verdict.catalogue import Claim
+from servicelab.verdict.chart import Chart
 from servicelab.verdict.outcome import Verdict
 
 
@@ -17,10 +18,12 @@ class Measurement:
     Attributes:
         verdict: what was measured.
         said: did the test say so itself?
+        charts: the figures that it rests on.
     """
 
     verdict: Verdict = Verdict.HOLDS
     said: bool = False
+    charts: list[Chart] = field(default_factory=list)
     _seen: list[str] = field(default_factory=list)
 
     def holds(self, seen: str) -> None:
@@ -38,6 +41,10 @@ class Measurement:
     def false(self, seen: str) -> None:
         """It is not true as stated; `seen` is the observation that refutes it."""
         self._say(Verdict.FALSE, seen)
+
+    def plot(self, chart: Chart) -> None:
+        """Show figures, whatever the verdict will be."""
+        self.charts.append(chart)
 
     @property
     def seen(self) -> str:

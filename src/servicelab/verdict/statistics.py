@@ -103,7 +103,7 @@ def share_bounds(k: int, n: int, error: float = ERROR) -> tuple[int, int]:
     that any backend of a fair Service is outside is less than `error`.
     """
     _backends(k, 2)
-    return _bounds(n, Fraction(1, k), Fraction(error) / (2 * k))
+    return binomial_bounds(n, Fraction(1, k), Fraction(error) / (2 * k))
 
 
 def shares_within_bounds(counts: Mapping[str, int], k: int, error: float = ERROR) -> Judgement:
@@ -144,7 +144,7 @@ def requests_for_shares(k: int, share: Fraction = Fraction(1, 2), error: float =
 
     def tells(n: int) -> bool:
         low, _ = share_bounds(k, n, error)
-        return 1 - _at_most(low - 1, n, poor) < Fraction(error)
+        return 1 - at_most(low - 1, n, poor) < Fraction(error)
 
     # Whole numbers make the chance a saw-tooth in n, so this finds one of the smallest.
     high = k
@@ -178,7 +178,7 @@ def _judge_order(trace: Sequence[Hashable], k: int, error: float) -> Judgement:
     for lag in range(1, k + 1):
         pairs = len(trace) - lag
         equal = sum(trace[number] == trace[number - lag] for number in range(lag, len(trace)))
-        low, high = _bounds(max(pairs, 0), Fraction(1, k), tail)
+        low, high = binomial_bounds(max(pairs, 0), Fraction(1, k), tail)
         if not low <= equal <= high:
             return Judgement(
                 False,
@@ -213,7 +213,7 @@ def _smallest(holds: Callable[[int], bool], *, start: int) -> int:
     return n
 
 
-def _at_most(most: int, n: int, p: Fraction) -> Fraction:
+def at_most(most: int, n: int, p: Fraction) -> Fraction:
     """The chance that a binomial count of n with p is at most `most`."""
     if most < 0:
         return Fraction(0)
@@ -232,7 +232,7 @@ def _weights(n: int, p: Fraction) -> Iterator[int]:
 
 
 @lru_cache(maxsize=4096)
-def _bounds(n: int, p: Fraction, tail: Fraction) -> tuple[int, int]:
+def binomial_bounds(n: int, p: Fraction, tail: Fraction) -> tuple[int, int]:
     """The counts that a binomial of n with p stays within, but for `tail` on each side."""
     weights = list(_weights(n, p))
     limit = tail * p.denominator**n

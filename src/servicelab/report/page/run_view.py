@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from servicelab.report.page.charts import Drawing, drawings
 from servicelab.report.page.left_behind import LeftBehind
 from servicelab.report.page.pictures import Answer, Picture, pictures
 from servicelab.report.page.told import Told, told
@@ -32,7 +33,7 @@ class Limits:
     Attributes:
         message: characters of a failure's message.
         seen: characters of what was seen.
-        pictures: of where packets went.
+        pictures: of where packets went, and drawings of figures.
         names: answers about names.
         files: links to files of evidence.
     """
@@ -71,6 +72,7 @@ class Outcome:
         seconds, setup_seconds: how long its tests took, and their fixtures.
         tests: how many.
         refuter: what the refuter expects and why, in a run that refutes.
+        drawings: the figures that were measured.
         pictures, more_pictures: where packets went, and how many pictures are left out.
         answers, more_answers: what was said about names, likewise.
         evidence: links to what the tests left; the first of each test is its page.
@@ -91,6 +93,7 @@ class Outcome:
     setup_seconds: float
     tests: int
     refuter: tuple[str, str] | None
+    drawings: Sequence[Drawing]
     pictures: Sequence[Picture]
     more_pictures: int
     answers: Sequence[Answer]
@@ -227,6 +230,7 @@ def _outcome(
 ) -> Outcome:
     tests = claim.get("tests", [])
     traffic = [flow for test in tests for flow in test.get("traffic") or ()]
+    charts = [chart for test in tests for chart in test.get("charts") or ()]
     drawn, said = pictures(traffic if limits.pictures else ())
     left = {
         path: evidence[path]
@@ -254,6 +258,7 @@ def _outcome(
         setup_seconds=sum(float(test.get("setup_seconds", 0)) for test in tests),
         tests=len(tests),
         refuter=(str(refuter["expects"]), str(refuter["why"])) if refuter else None,
+        drawings=drawings(charts)[: limits.pictures],
         pictures=drawn[: limits.pictures],
         more_pictures=max(0, len(drawn) - limits.pictures),
         answers=said[: limits.names],
