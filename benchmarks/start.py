@@ -38,7 +38,7 @@ class PlainCluster(Cluster):
             env={**os.environ, **self.engine.env},
             check=True,
         )  # fmt: skip
-        start_probes(self)
+        start_probes(self, kube_proxy_share=False)
 
     def _prove(self) -> None:
         prove_ready(self)

@@ -72,27 +72,28 @@ spec:
             requests:
               cpu: 100m
 """
+_APPLY = f"kubectl {_ADMIN} apply --server-side --force-conflicts -f -"
 # The Pod that is there already would take its whole 30 s to end.
-_START = f"""\
-kubectl {_ADMIN} apply --server-side --force-conflicts -f - &&
-exec kubectl {_ADMIN} --namespace=kube-system delete pods --selector=k8s-app=kube-proxy \\
-  --grace-period=1 --wait=false
-"""
+_ANEW = (
+    f"kubectl {_ADMIN} --namespace=kube-system delete pods --selector=k8s-app=kube-proxy "
+    "--grace-period=1 --wait=false"
+)
 
 
-def start_probes(cluster: Cluster) -> None:
+def start_probes(cluster: Cluster, *, kube_proxy_share: bool = True) -> None:
     """Apply the node probes by the control plane's own kubectl, before there is a kubeconfig.
 
-    And what gives kube-proxy its share of a processor, while only one node has a Pod of it.
+    Args:
+        cluster: the cluster, whose control plane runs.
+        kube_proxy_share: give kube-proxy its share of a processor as well, while only one node has
+            a Pod of it.
     """
     from servicelab.vantage.nodes import NODE_PROBES
 
-    control_plane = f"{cluster.name}-control-plane"
-    cluster.docker_exec(
-        control_plane,
-        *("sh", "-c", _START),
-        input=f"{NODE_PROBES}---\n{_KUBE_PROXY_SHARE}",
-    )
+    manifest, script = NODE_PROBES, _APPLY
+    if kube_proxy_share:
+        manifest, script = f"{NODE_PROBES}---\n{_KUBE_PROXY_SHARE}", f"{_APPLY} && exec {_ANEW}"
+    cluster.docker_exec(f"{cluster.name}-control-plane", "sh", "-c", script, input=manifest)
 
 
 def import_what_proves() -> None:
