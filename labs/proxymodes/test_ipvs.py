@@ -89,18 +89,21 @@ def test_the_table_has_the_service_and_its_endpoints(own_web):
 @claim("PXY-10")
 def test_schedulers_can_be_set(own_web, verdict):
     """No scheduler means rr, and the log says so; wrr, lc, wlc and sh can be set; sh keeps a client
-    with one Pod."""
+    with one Pod.
+
+    Each is set on the client's node alone, since that is where its connections are scheduled.
+    """
     lab, client, url = own_web.lab, own_web.client, own_web.service.url
     named, kube_proxy = f"{own_web.service.cluster_ip}:8080", lab.kube_proxy
-    node = lab.cluster.node_vantages[-1]
+    at = lab.running_pod(client.pod).node
+    node = next(each for each in lab.cluster.node_vantages if each.name == at)
     assert not kube_proxy.configuration()["ipvs"].get("scheduler"), "none is set"
     log = kube_proxy.log(node.name)
     assert "IPVS scheduler not specified, use rr by default" in log, log
 
-    lab.on_close(lambda: kube_proxy.switch("ipvs", scheduler=""))
     told = []
     for scheduler in ("wrr", "lc", "wlc", "sh"):
-        kube_proxy.switch("ipvs", scheduler=scheduler)
+        kube_proxy.run(node, "ipvs", scheduler=scheduler)
         own_web.service.settles_on(own_web.pods)
         used = servers(node)[named].scheduler
         assert used == scheduler, f"{scheduler} was set, {used} is used"

@@ -156,7 +156,7 @@ class Climber:
     def start_anew(self) -> None:
         """Start kube-proxy on both nodes, each in its mode."""
         for node, mode in zip(self.pair, (self.mode, OTHER[self.mode]), strict=True):
-            self.kube_proxy.run(node, mode, min_sync_period=MIN_SYNC_PERIOD)
+            self.kube_proxy.run(node, mode, minSyncPeriod=MIN_SYNC_PERIOD)
 
     def stop(self, size: int, changes: int) -> Stop:
         """Make so many Services, and measure; the changes are the last ones of them."""

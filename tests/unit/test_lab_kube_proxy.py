@@ -75,8 +75,8 @@ def test_one_node_runs_in_another_mode_until_the_lab_ends(proxies: FakeProxies) 
     before = proxies.configuration
     kubeproxy = KubeProxy(proxies.lab())
 
-    kubeproxy.run(NODES[0], "nftables", min_sync_period="100ms")
-    kubeproxy.run(NODES[0], "nftables", min_sync_period="100ms")
+    kubeproxy.run(NODES[0], "nftables", minSyncPeriod="100ms")
+    kubeproxy.run(NODES[0], "nftables", minSyncPeriod="100ms")
 
     changed = {"syncPeriod": "30s", "minSyncPeriod": "100ms"}
     assert proxies.written[0] == {"mode": "nftables", "nftables": changed}
@@ -103,16 +103,16 @@ def test_the_configuration_is_put_back_also_if_it_ends(
     monkeypatch.setattr(kube_proxy.proxy_mode, "restart", refuse)
 
     with pytest.raises(OSError, match="it ended"):
-        KubeProxy(proxies.lab()).run(NODES[0], "ipvs", min_sync_period="1s")
+        KubeProxy(proxies.lab()).run(NODES[0], "ipvs", minSyncPeriod="1s")
 
     assert proxies.configuration == before
 
 
 def test_a_fault_lets_it_run_in_a_mode_of_its_own(proxies: FakeProxies) -> None:
     """What a refuter says counts more than what the test asks for."""
-    fault = Fault(instead={"run": lambda lab, node, mode: "iptables"})
+    fault = Fault(instead={"run": lambda lab, node, mode, **settings: ("iptables", settings)})
 
-    KubeProxy(proxies.lab(fault)).run(NODES[1], "nftables", min_sync_period="1s")
+    KubeProxy(proxies.lab(fault)).run(NODES[1], "nftables", minSyncPeriod="1s")
 
     assert proxies.done == ["worker2 starts in iptables mode, asked iptables"]
 

@@ -145,25 +145,24 @@ class KubeProxy:
         """
         proxy_mode.restart(self._cluster, node, mode)
 
-    def run(self, node: NodeVantage, mode: str, *, min_sync_period: str) -> None:
+    def run(self, node: NodeVantage, mode: str, **settings: str) -> None:
         """Start it anew on one node, in this mode until the lab ends; elsewhere it stays as it is.
 
         Args:
             node: the node.
             mode: the cluster's mode, or another.
-            min_sync_period: how long it waits after a change before it writes the next one, such as
-                "1s".
+            settings: of that mode's section of the configuration, such as minSyncPeriod="1s".
 
         Raises:
             ModeRefused: it ended instead; says what it logged.
         """
         if other := self._lab.fault.instead.get("run"):
-            mode = other(self._lab, node, mode)
+            mode, settings = other(self._lab, node, mode, **settings)
         before = self.configuration()
         if node.name not in self._run_otherwise:
             self._run_otherwise.add(node.name)
             self._lab.on_close(lambda: self._run_as_configured(node))
-        section = {**(before.get(mode) or {}), "minSyncPeriod": min_sync_period}
+        section = {**(before.get(mode) or {}), **settings}
         proxy_mode.write_configuration(self._cluster, {**before, "mode": mode, mode: section})
         try:
             self.restart(node, mode)

@@ -13,6 +13,7 @@ from typing import Any
 from servicelab.cluster.proxy_mode import write_configuration
 from servicelab.lab import Fault, Lab
 from servicelab.lab.faults import in_documents, in_services, once
+from servicelab.vantage import NodeVantage
 from servicelab.verdict.refuter import Refuter
 
 Document = dict[str, Any]
@@ -71,9 +72,9 @@ def configures_what_is(lab: Lab, **changes: Any) -> dict[str, Any]:
     return {**changes, "mode": lab.cluster.mode}
 
 
-def keeps_rr(lab: Lab, **settings: Any) -> dict[str, Any]:
+def keeps_rr(lab: Lab, node: NodeVantage, mode: str, **settings: str) -> tuple[str, dict[str, str]]:
     """Another scheduler than the test's is set."""
-    return {**settings, "scheduler": "rr"}
+    return mode, {**settings, "scheduler": "rr"}
 
 
 @contextmanager
@@ -113,7 +114,7 @@ REFUTERS = {
         Refuter("PXY-09", HEADLESS, expects="lists no None:8080", why="It has no address."),
         Refuter(
             "PXY-10",
-            Fault(instead={"switch": keeps_rr}),
+            Fault(instead={"run": keeps_rr}),
             expects="wrr was set, rr is used",
             why="Another scheduler was configured.",
         ),

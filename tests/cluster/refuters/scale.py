@@ -72,9 +72,9 @@ def the_other_way() -> Fault:
     return Fault(after_apply=after_apply)
 
 
-def the_same_mode(lab: Lab, *_: Any) -> str:
+def the_same_mode(lab: Lab, *_: Any, **settings: str) -> tuple[str, dict[str, str]]:
     """Both nodes run in the mode under test."""
-    return lab.cluster.mode
+    return lab.cluster.mode, settings
 
 
 def looked_after_by_others(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
