@@ -29,8 +29,10 @@ MOST, MOST_ON_ONE_PROCESSOR, MOST_WHEN_REFUTED = 2000, 500, 1000
 FEW = 50
 #: Connections at each stop to the first and to the last Service, in turns. So many pairs tell but
 #: for 1e-9 which takes longer, if it does in three of four (`quantities.pairs_to_tell`); and they
-#: bound the fastest tenth of each closely.
+#: bound the median of a ratio to a few percent.
 CONNECTIONS = 1000
+#: In the client's own network, where no rule of a node is met, nobody listens on this port.
+YARDSTICK = TcpRequest("127.0.0.1", 1)
 #: Changes at the first and the last stop. 17 in each of two modes are the fewest that tell which
 #: takes longer but for 1e-9 (`quantities.lesser`); with 40 some may be disturbed.
 CHANGES = 40
@@ -61,14 +63,22 @@ class Stop:
 
     Attributes:
         first, last: seconds to connect to the Service whose rule is met first, and last.
+        yardstick: seconds until the client's own loopback refused, in turns with them: what slows
+            the machine slows all three.
         spent: on the node in the mode under test, and on the one in the other mode.
         works_after: seconds from a Service's creation until a client gets through to it.
     """
 
     first: list[float]
     last: list[float]
+    yardstick: list[float]
     spent: tuple[Spent, Spent] = field(default_factory=lambda: (Spent(), Spent()))
     works_after: list[float] = field(default_factory=list)
+
+    @property
+    def against_yardstick(self) -> list[float]:
+        """What each connection to the last Service took, in multiples of the yardstick."""
+        return [last / own for last, own in zip(self.last, self.yardstick, strict=True)]
 
 
 @dataclass
@@ -172,8 +182,7 @@ class Climber:
         works_after = [self.change(name, spent) for name in late]
         for each, effort in zip(spent, self.kube_proxy.idle(self.pair), strict=True):
             each.memory_bytes = effort.memory_bytes
-        first, last = self.connect()
-        return Stop(first, last, spent, works_after)
+        return Stop(*self.connect(), spent, works_after)
 
     def wait_for(self, name: str) -> None:
         """Ask a Service without a pause until it answers."""
@@ -188,14 +197,18 @@ class Climber:
             every=0.0,
         )
 
-    def connect(self) -> tuple[list[float], list[float]]:
-        """Seconds to connect to the Service that is met first, and to the last, in turns."""
-        first, last = self.ends()
-        requests = [TcpRequest(address, PORT) for address in (first, last)] * CONNECTIONS
-        replies = self.client.ask(requests)
-        assert replies.ok, f"not all connections came about: {replies.error_counts()}"
-        seconds = [reply.connect_seconds or 0.0 for reply in replies]
-        return seconds[::2], seconds[1::2]
+    def connect(self) -> tuple[list[float], list[float], list[float]]:
+        """Seconds to connect to the Service that is met first, to the last, and those of the
+        yardstick, in turns."""
+        services = [TcpRequest(address, PORT) for address in self.ends()]
+        replies = self.client.ask([*services, YARDSTICK] * CONNECTIONS)
+        first, last, own = replies[::3], replies[1::3], replies[2::3]
+        failed = [reply.outcome for reply in (*first, *last) if not reply.ok]
+        assert not failed, f"{len(failed)} connections did not come about: {failed[0]}"
+        wrong = [reply.outcome for reply in own if reply.error != "refused"]
+        assert not wrong, f"{YARDSTICK.target} should be refused: {wrong[0]}"
+        connected = [[reply.connect_seconds or 0.0 for reply in each] for each in (first, last)]
+        return connected[0], connected[1], [reply.seconds for reply in own]
 
     def ends(self) -> tuple[str, str]:
         """The addresses of the first and the last Service, in the order in which a packet meets

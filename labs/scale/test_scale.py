@@ -40,12 +40,13 @@ def test_connecting_takes_longer_the_more_services_there_are(climb, verdict):
         )
     )
     few, many = min(stops), max(stops)
-    slope = quantities.slope({size: stop.last for size, stop in stops.items()}, UNDISTURBED)
-    base = quantities.quantile_bounds(stops[few].last, UNDISTURBED).middle
+    slope = quantities.slope({size: stop.against_yardstick for size, stop in stops.items()})
+    base = quantities.quantile_bounds(stops[few].against_yardstick).middle
     low, middle, high = (1000 * each / base for each in (slope.low, slope.middle, slope.high))
+    took = quantities.quantile_bounds(stops[few].last, UNDISTURBED).middle
     told = (
         f"1,000 Services add {middle:.0%} ({low:.0%} to {high:.0%}) to the "
-        f"{base * 1e6:.0f} µs that connecting takes with {few}, measured up to {many:,}"
+        f"{took * 1e6:.0f} µs that connecting takes with {few}, measured up to {many:,}"
     )
     assert low > GROWS or high < GROWS, f"can't tell whether that is {GROWS:.0%} or more: {told}"
     grows = climb.mode == "iptables"
