@@ -7,6 +7,7 @@ it, and with a path to it instead of the node's.
 
 from __future__ import annotations
 
+import platform
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from servicelab.pins import pins
 FOLDER = "/opt/servicelab/crun"
 CRUN = f"{FOLDER}/crun"
 PACKAGES = ("crun", "libc6", "libcap2", "libseccomp2", "libsystemd0", "libyajl2")
-LOADER = "ld-linux-x86-64.so.2"
+LOADER = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}.get(
+    platform.machine(), "ld.so.1"
+)
 LIBRARIES = (
     *(LOADER, "libc.so.6", "libm.so.6"),
     *("libcap.so.2", "libseccomp.so.2", "libsystemd.so.0", "libyajl.so.2"),
@@ -56,4 +59,10 @@ def crun_step() -> Step:
 
 
 def _library(root: Path, name: str) -> Path:
-    return next(path for path in root.glob(f"usr/lib/*/{name}") if path.exists())
+    found = [path for path in root.glob(f"usr/lib/*/{name}") if path.exists()]
+    if not found:
+        raise InfrastructureError(
+            f"none of Debian's packages {', '.join(PACKAGES)} brings {name}",
+            remedy="update servicelab",
+        )
+    return found[0]
