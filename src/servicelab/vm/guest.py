@@ -149,6 +149,11 @@ class Guest:
         line, _, self._told = self._told.partition(b"\n")
         return line.decode(errors="replace").strip()
 
+    def drain(self) -> None:
+        """Once it is gone: wait until all that it printed has been passed on."""
+        for stream in self._streams:
+            stream.join(deadlines.current().guest_stopped.seconds)
+
     def _end(self) -> None:
         try:
             self._process.wait(deadlines.current().guest_stopped.seconds)
@@ -188,13 +193,14 @@ def guest(machine: Machine, orders: Orders, sinks: Sinks) -> Iterator[Guest]:
                 f"{tool}, which a guest is started by, is not on this machine",
                 remedy="install util-linux",
             )
-    _check_memory(machine.memory)
+    check_memory(machine.memory)
     # The kernel's sockets are in it: their paths may have 107 characters only.
     folder = MEMORY_FOLDER / f"{PREFIX}{uuid.uuid4().hex[:8]}"
     with records_lock():
         sweep()
         processor = choose_processor(each.processor for each in live_records())
         record = Record(process_identity(), folder, processor, " ".join(orders.command)).write()
+    started = None
     try:
         _fill(folder, machine, orders)
         for name in orders.writable:
@@ -204,10 +210,28 @@ def guest(machine: Machine, orders: Orders, sinks: Sinks) -> Iterator[Guest]:
         yield started
     finally:
         record.forget()
+        if started is not None:
+            started.drain()
 
 
-def _check_memory(memory: int) -> None:
+def check_memory(memory: int, guests: int = 1) -> None:
+    """See that there is memory for guests.
+
+    Args:
+        memory: MiB of each.
+        guests: how many are to run side by side.
+
+    Raises:
+        InfrastructureError: there is not.
+    """
     free = shutil.disk_usage(MEMORY_FOLDER).free >> 20
+    if guests > 1 and free < memory * guests:
+        raise InfrastructureError(
+            f"{guests} guests with {memory / 1024:.1f} GiB of memory each need "
+            f"{memory * guests / 1024:.1f} GiB in {MEMORY_FOLDER}, which has {free / 1024:.1f} "
+            "GiB left",
+            remedy="take fewer with --guests",
+        )
     if free < memory:
         raise InfrastructureError(
             f"a guest with {memory / 1024:.1f} GiB of memory needs as much in {MEMORY_FOLDER}, "
