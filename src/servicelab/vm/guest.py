@@ -59,7 +59,7 @@ class Guest:
         to_guest: the file descriptor that brings it signals.
         from_guest: the one that says how it stands.
         streams: what passes its output on.
-        folder: its own folder.
+        record: its own.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Guest:
         to_guest: int,
         from_guest: int,
         streams: list[Thread],
-        folder: Path,
+        record: Record,
     ) -> None:
         self._process = process
         self._to_guest = to_guest
         self._from_guest = from_guest
         self._streams = streams
-        self._folder = folder
+        self._record = record
         self._told = b""
         self._signals: list[int] = []
         self._give_up = 0.0
@@ -168,9 +168,10 @@ class Guest:
         self._process.wait()
 
     def _failure(self, why: str, what: str) -> InfrastructureError:
-        console = self._folder / CONSOLE
+        console = self._record.folder / CONSOLE
         said = console.read_text(errors="replace") if console.exists() else ""
-        kept = state_root() / "logs" / "guest-console.log"
+        # Two guests of one run may fail: they are on different processors.
+        kept = state_root() / "logs" / f"guest-console-{self._record.processor}.log"
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(said)
         panic = [line for line in said.splitlines() if "Kernel panic" in line]
@@ -281,5 +282,5 @@ def _start(machine: Machine, record: Record, sinks: Sinks) -> Guest:
         pass_on(err[0], sinks.err, lambda: started[0].unread(1)),
         take_lines(reports[0], sinks.reports),
     ]
-    started.append(Guest(process, orders[1], told[0], streams, folder))
+    started.append(Guest(process, orders[1], told[0], streams, record))
     return started[0]
