@@ -123,6 +123,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="skip IPVS where this kernel has no ip_vs, instead of trying it in a guest that has",
     )
     group.addoption(
+        "--guests",
+        type=_guests,
+        metavar="N",
+        help="in how many guests IPVS is tried side by side, where this kernel has no ip_vs: each "
+        "takes a processor, 4 GiB of memory and a cluster of its own, so there can't be more than "
+        "processors (default: auto, which is 2 where there is room and it saves time, else 1)",
+    )
+    group.addoption(
         "--most-services",
         type=_two_hundred_or_more,
         metavar="N",
@@ -153,6 +161,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from servicelab.verdict.renewal import Renewal
     from servicelab.verdict.selection import Selection
     from servicelab.verdict.turns import turns_of_worker
+    from servicelab.vm.part import part_of_environment
     from servicelab.vm.reports import given_run_folder, reporting
 
     for marker in _MARKERS:
@@ -188,6 +197,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(turns, "servicelab-turns")
     if hosts_run:
         config.pluginmanager.register(reporting(recorder), "servicelab-guest-reports")
+        if part := part_of_environment():
+            config.pluginmanager.register(part, "servicelab-guest-part")
     elif "ipvs" in modes and (column := _guest_column(config, recorder)):
         config.pluginmanager.register(column, "servicelab-guest-column")
     _register_fixtures(config)
@@ -280,6 +291,20 @@ def _check_existing(config: pytest.Config) -> None:
 def _two_hundred_or_more(value: str) -> int:
     if not value.isdecimal() or int(value) < 200:
         raise argparse.ArgumentTypeError(f"{value!r} is not a number from 200 on")
+    return int(value)
+
+
+def _guests(value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is neither auto nor a number from 1 on")
+    from servicelab.vm.room import processors
+
+    if int(value) > (most := processors()):
+        raise argparse.ArgumentTypeError(
+            f"each guest takes a processor, and this process may use {most}: {value} are too many"
+        )
     return int(value)
 
 

@@ -216,3 +216,52 @@ def test_two_guests_run_side_by_side() -> None:
         for runner in (one, other):
             runner.terminate()
             runner.wait(QUICK)
+
+
+#: Runs its arguments in two guests, and says how each ended and how many signals it was sent.
+IN_TWO_GUESTS = """
+import os, signal, sys
+from servicelab.progress import Progress
+from servicelab.vm.running import Errand, run_in_guests
+from servicelab.vm.streams import own_sinks
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+errands = [Errand(sys.argv[1:], own_sinks(), os.environ) for _ in range(2)]
+ended = run_in_guests(errands, memory=1, progress=Progress())
+print(*(each.code for each in ended), *(min(len(each.signals), 3) for each in ended))
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor only")
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGTERM, "5 5 1 1\n"), (signal.SIGINT, "130 130 3 3\n")]
+)
+def test_guests_of_one_process_get_its_signals(number: signal.Signals, ends: str) -> None:
+    """Each of them; commands that ignore Ctrl-C are ended when it comes for the third time."""
+    ignoring = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "print('ready', flush=True)\nwhile True: signal.pause()"
+    )
+    command = [sys.executable, "-c", IN_TWO_GUESTS, sys.executable, "-c", ignoring]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+        ours = [each for each in live_records() if each.runner.pid == process.pid]
+        assert len({each.processor for each in ours}) == 2
+
+        def ended() -> bool:
+            if number == signal.SIGINT:
+                process.send_signal(number)
+            return process.poll() is not None
+
+        process.send_signal(number)
+        eventually(
+            ended,
+            lambda is_: is_,
+            deadline=deadlines.current().guest_stopped,
+            expecting="both guests to end",
+            every=0.2,
+        )
+        assert process.stdout.read() == ends

@@ -7,20 +7,25 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from xml.etree import ElementTree
 
 import pytest
 
-from servicelab.errors import InfrastructureError
+from servicelab.errors import InfrastructureError, ServicelabError
 from servicelab.report.results import PlannedTest
-from servicelab.vm import column
+from servicelab.vm import column, room
 from servicelab.vm.column import GuestColumn, without
 from servicelab.vm.orders import IN_GUEST
-from servicelab.vm.running import Ended
-from servicelab.vm.streams import Sinks, take_lines
+from servicelab.vm.part import MODULES
+from servicelab.vm.running import Ended, Errand
+from servicelab.vm.split import GuestTest
+from servicelab.vm.streams import lines_to
 
 from ..conftest import FakeLab
 
@@ -60,42 +65,52 @@ def test_rotates(proxy_mode, verdict):
 
 
 class Process:
-    """Runs the command as a process of this machine; what it was asked is kept."""
+    """Runs the commands as processes of this machine; what it was asked is kept."""
 
-    def __init__(self, *, signals: tuple[int, ...] = (), breaks: str = "") -> None:
+    def __init__(self, *, signals: tuple[int, ...] = (), breaks: str = "", room: int = 1) -> None:
         self.signals = signals
         self.breaks = breaks
+        self.room = room
+        #: Which of them it breaks; all by default.
+        self.broken: Callable[[Errand], bool] = lambda errand: True
         self.commands: list[Sequence[str]] = []
+        self.modules: list[list[str]] = []
 
     def __call__(
-        self,
-        command: Sequence[str],
-        *,
-        writable: Sequence[Path],
-        progress: object,
-        sinks: Sinks,
-        env: Mapping[str, str],
-    ) -> Ended:
-        self.commands.append(command)
-        if self.breaks == "start":
-            raise InfrastructureError("the guest did not start")
-        if self.breaks == "session":
-            os.write(sinks.out, b"ERROR: no module named pytest\n")
+        self, errands: Sequence[Errand], *, writable: Sequence[Path], progress: object
+    ) -> list[Ended | ServicelabError]:
+        with ThreadPoolExecutor(len(errands)) as threads:
+            return list(threads.map(self.run, errands))
+
+    def run(self, errand: Errand) -> Ended | ServicelabError:
+        """One of them."""
+        self.commands.append(errand.command)
+        self.modules.append(json.loads(errand.env.get(MODULES, "[]")))
+        if self.breaks == "start" and self.broken(errand):
+            return InfrastructureError("the guest did not start")
+        if self.breaks == "session" and self.broken(errand):
+            os.write(errand.sinks.out, b"ERROR: no module named pytest\n")
             return Ended(1, ())
-        source, into = os.pipe()
-        taking = take_lines(source, sinks.reports)
-        # As its third descriptor.
-        program = f"import os, sys; os.dup2({into}, 3); os.execv(sys.executable, sys.argv[1:])"
-        code = subprocess.call(
-            [sys.executable, "-c", program, *command],
-            env={**env, IN_GUEST: "1"},
-            pass_fds=[into],
-            stdout=sinks.out,
-            stderr=sinks.err,
-        )
-        os.close(into)
-        taking.join()
-        return Ended(code, self.signals)
+        assert errand.sinks.reports
+        with lines_to(errand.sinks.reports) as into:
+            # As its third descriptor.
+            program = f"import os, sys; os.dup2({into}, 3); os.execv(sys.executable, sys.argv[1:])"
+            with subprocess.Popen(
+                [sys.executable, "-c", program, *errand.command],
+                env={**errand.env, IN_GUEST: "1"},
+                pass_fds=[into],
+                stdout=errand.sinks.out,
+                stderr=errand.sinks.err,
+            ) as process:
+                errand.reins.lead(cast("Any", Led(process)))
+        return Ended(process.returncode, self.signals)
+
+
+class Led:
+    """A process that gets signals as a guest does."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.signal = process.send_signal
 
 
 @pytest.fixture
@@ -104,7 +119,7 @@ def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Process:
     process = Process()
 
     def column_for(config: pytest.Config, modes: Sequence[str], recorder: Any) -> object:
-        return GuestColumn(recorder, process)
+        return GuestColumn(recorder, process, lambda: process.room)
 
     monkeypatch.setattr(column, "column_for", column_for)
     monkeypatch.setenv("SERVICELAB_CACHE", str(tmp_path / "cache"))
@@ -209,6 +224,192 @@ def test_nothing_selected_starts_no_guest(lab: FakeLab, process: Process) -> Non
     assert process.commands == []
 
 
+TWO_CLAIMS = CLAIMS.replace("[CIP-02]", '[CIP-03]\nsays = "It ends"\nknown = []\n[CIP-02]')
+BEHIND = """
+@claim("CIP-01")
+def test_answers_again(proxy_mode):
+    pass
+
+@claim("CIP-03")
+@pytest.mark.parametrize("name", ["a::b", "[c]"])
+def test_ends(proxy_mode, verdict, name):
+    verdict.holds(name)
+
+def test_without_a_claim(proxy_mode):
+    pass
+"""
+
+
+@pytest.fixture
+def wide_lab(fake_lab: FakeLab, process: Process, monkeypatch: pytest.MonkeyPatch) -> FakeLab:
+    """A lab of three claims in two modules, one of the claims in both; there is room for two."""
+    # In the root folder: what a lab's own conftest.py has for a session keeps its modules together.
+    fake_lab.pytester.makeconftest(CLUSTER)
+    fake_lab.write("conftest.py", "")
+    fake_lab.claims(TWO_CLAIMS)
+    fake_lab.tests(TESTS)
+    fake_lab.tests(BEHIND, name="test_more.py")
+    monkeypatch.setattr(room, "processors", lambda: 2)
+    process.room = 2
+    return fake_lab
+
+
+def node_ids(lab: FakeLab) -> list[str]:
+    """The node ids in the run's claims.json, in the lab's folder."""
+    claims = json.loads((lab.pytester.path / "claims.json").read_text())["claims"]
+    return sorted(test["nodeid"].rpartition("/")[2] for claim in claims for test in claim["tests"])
+
+
+IN_MODULE = ["test_lab.py::test_answers[ipvs]", "test_lab.py::test_rotates[ipvs]"]
+BEHIND_IT = [
+    "test_more.py::test_answers_again[ipvs]",
+    "test_more.py::test_ends[ipvs-[c]]",
+    "test_more.py::test_ends[ipvs-a::b]",
+]
+
+
+def test_two_guests_run_a_part_each(wide_lab: FakeLab, process: Process) -> None:
+    """Each test once; a claim with tests in both is complete, and nothing is deselected."""
+    result = wide_lab.run(
+        "--guests=2", "--proxy-mode=iptables,ipvs", "--claims-json=claims.json", "--junitxml=j.xml"
+    )
+
+    assert result.ret == 0
+    result.assert_outcomes(passed=12, deselected=0)
+    modules = [["labs/clusterip/test_lab.py"], ["labs/clusterip/test_more.py"]]
+    assert sorted(process.modules) == modules
+    assert not any("--guests" in word for command in process.commands for word in command)
+    seen = verdicts(wide_lab)
+    assert {claim for claim, mode in seen if mode == "ipvs"} == {"CIP-01", "CIP-02", "CIP-03"}
+    assert set(seen.values()) == {"holds"}
+    assert [name for name in node_ids(wide_lab) if "ipvs" in name] == [*IN_MODULE, *BEHIND_IT]
+    result.stdout.no_fnmatch_line("*not run*")
+    junit = ElementTree.parse(wide_lab.pytester.path / "j.xml").getroot()
+    names = Counter(case.get("name") for case in junit.iter("testcase"))
+    assert len(names) == 12
+    assert set(names.values()) == {1}
+
+
+def test_what_is_told_of_a_test_comes_whole(wide_lab: FakeLab) -> None:
+    """Two guests' lines do not get mixed up: each test's name stands with its result."""
+    result = wide_lab.run("--guests=2", "--proxy-mode=ipvs", "-v")
+
+    for name in [*IN_MODULE, *BEHIND_IT]:
+        escaped = name.replace("[", "[[]")
+        result.stdout.fnmatch_lines([f"labs/clusterip/{escaped} PASSED*"])
+
+
+@pytest.mark.parametrize(("tests", "guests"), [(1, 1), (4, 2)])
+def test_a_second_guest_only_where_it_pays(
+    wide_lab: FakeLab, process: Process, tests: int, guests: int
+) -> None:
+    """Unless it is asked for."""
+    for name in ("test_lab.py", "test_more.py"):
+        body = "".join(f"def test_{number}(proxy_mode):\n    pass\n" for number in range(tests))
+        wide_lab.tests(body, name=name)
+
+    wide_lab.run("--proxy-mode=ipvs").assert_outcomes(passed=2 * tests)
+
+    assert len(process.commands) == guests
+
+
+@pytest.mark.parametrize("breaks", ["start", "session"])
+def test_of_two_guests_one_may_fail(wide_lab: FakeLab, process: Process, breaks: str) -> None:
+    """Only its tests are told as not run, with the reason; what the other found out counts."""
+    process.breaks = breaks
+    process.broken = lambda errand: "test_more" in errand.env[MODULES]
+
+    result = wide_lab.run("--guests=2", "--proxy-mode=ipvs", "--claims-json=claims.json")
+
+    assert result.ret == 3
+    result.assert_outcomes(passed=2)
+    assert verdicts(wide_lab) == {
+        ("CIP-01", "ipvs"): "skipped",
+        ("CIP-02", "ipvs"): "holds",
+        ("CIP-03", "ipvs"): "skipped",
+    }
+    result.stdout.fnmatch_lines(
+        ["*4 tests could not run for it, first labs/clusterip/test_more.py::test_answers_again*"]
+    )
+    assert node_ids(wide_lab) == [*IN_MODULE, *BEHIND_IT]
+
+
+WAITS = """
+import time
+from pathlib import Path
+
+@claim("CIP-01")
+def test_answers_again(proxy_mode):
+    Path("began").touch()
+    time.sleep(60)
+
+def test_without_a_claim(proxy_mode):
+    Path("went on").touch()
+"""
+FAILS = """
+import time
+from pathlib import Path
+
+@claim("CIP-02")
+def test_rotates(proxy_mode):
+    while not Path("began").exists():
+        time.sleep(0.05)
+    assert False, "no rotation"
+
+def test_later(proxy_mode):
+    Path("went on").touch()
+"""
+
+
+def test_a_failure_stops_the_other_guest_too_where_it_ends_the_run(wide_lab: FakeLab) -> None:
+    """-x is for the run as a whole; nobody has interrupted it."""
+    wide_lab.tests(FAILS)
+    wide_lab.tests(WAITS, name="test_more.py")
+
+    result = wide_lab.run("--guests=2", "--proxy-mode=ipvs", "-x", "--claims-json=claims.json")
+
+    assert result.ret == 1
+    result.assert_outcomes(failed=1)
+    assert verdicts(wide_lab) == {("CIP-01", "ipvs"): "skipped", ("CIP-02", "ipvs"): "not proved"}
+    result.stdout.no_fnmatch_line("*infrastructure*")
+    assert not (wide_lab.pytester.path / "went on").exists()
+
+
+def test_a_reader_sees_which_guest_says_what(
+    wide_lab: FakeLab, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Line by line, and without empty ones."""
+    wide_lab.pytester.makeconftest(
+        CLUSTER + "\ndef pytest_sessionstart():\n    os.write(2, b'\\n[ 1] creating\\n')\n"
+    )
+
+    result = wide_lab.run("--guests=2", "--proxy-mode=ipvs")
+
+    told = capfd.readouterr().err
+    lines = [line for line in told.splitlines() if line.startswith("guest")]
+    assert sorted(lines) == ["guest 1: [ 1] creating", "guest 2: [ 1] creating"]
+    assert "2 guests that have it, 4 and 2 of them side by side\n" in told
+    assert result.ret == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        ("0", "'0' is neither auto nor a number from 1 on"),
+        ("two", "'two' is neither auto nor a number from 1 on"),
+        ("3", "each guest takes a processor, and this process may use 2: 3 are too many"),
+    ],
+)
+def test_a_number_of_guests_that_can_not_be_is_refused(
+    wide_lab: FakeLab, number: str, says: str
+) -> None:
+    """In one sentence, before anything starts."""
+    result = wide_lab.run(f"--guests={number}", "--proxy-mode=ipvs")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*argument --guests: {says}"])
+
+
 def test_options_of_the_host_are_left_out_in_any_form() -> None:
     """With their values."""
     options = {"--proxy-mode": 1, "--keep-cluster": 0, "-n": 1}
@@ -220,13 +421,14 @@ def test_options_of_the_host_are_left_out_in_any_form() -> None:
 def test_workers_tell_the_controller_what_they_left_out() -> None:
     """Under xdist the controller runs the guest, and only if some test needs it."""
     worker, controller = (GuestColumn(cast("Any", None)) for _ in range(2))
-    worker.left_out["t[ipvs]"] = PlannedTest("t[ipvs]", "CIP-01", "ipvs", 1)
+    plan = PlannedTest("t.py::t[ipvs]", "CIP-01", "ipvs", 1)
+    worker.left_out[plan.nodeid] = GuestTest(plan, "t.py", ("labs/x::server",), 90.0)
     told: dict[str, Any] = {}
 
     worker.pytest_sessionfinish(
         cast("pytest.Session", SimpleNamespace(config=SimpleNamespace(workeroutput=told)))
     )
+    told = json.loads(json.dumps(told))  # it travels between processes
     controller.pytest_testnodedown(SimpleNamespace(workeroutput=told), None)
 
     assert controller.left_out == worker.left_out
-    json.dumps(told)  # it travels between processes

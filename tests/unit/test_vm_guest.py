@@ -165,6 +165,20 @@ def test_a_command_that_ignores_signals_is_ended(
         assert running.wait() == code
 
 
+def test_what_an_ended_command_printed_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch, orders: Orders
+) -> None:
+    """All of it is there when the guest is gone, also where it was not asked to end."""
+    program = "os.write(out, b'last words\\n' * 1000)\n" + READY + HANGS
+    with started(monkeypatch, orders, program) as (running, printed):
+        running.wait_until_it_runs()
+        for _ in range(3):
+            running.signal(signal.SIGINT)
+        running.wait()
+
+    assert printed == [b"last words"] * 1000
+
+
 def test_memory_that_is_not_there_is_refused(
     monkeypatch: pytest.MonkeyPatch, orders: Orders, tmp_path: Path
 ) -> None:

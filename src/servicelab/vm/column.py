@@ -1,34 +1,36 @@
 """IPVS' column of the claim matrix from a guest, where this machine's kernel has no ip_vs.
 
 The same pytest command runs there, for that mode alone; each report comes over as the test ends,
-and counts as if the test had run here.
+and counts as if the test had run here. Where there is room for two guests, each runs a part.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import platform
-import signal
 import sys
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import Any, Protocol
 
 import pytest
 
-from servicelab.cache import state_root
 from servicelab.errors import ServicelabError
 from servicelab.progress import Progress
 from servicelab.report.recorder import Recorder
-from servicelab.report.results import PlannedTest
 from servicelab.report.uncaptured import Uncaptured
-from servicelab.verdict.run_facts import run_facts
-from servicelab.verdict.selection import CLAIM_TEST, mode_of
+from servicelab.verdict.selection import mode_of
 from servicelab.vm.orders import IN_GUEST
-from servicelab.vm.reports import RUN_FOLDER, Replay
-from servicelab.vm.running import Ended, run_in_guest
-from servicelab.vm.streams import Sinks
+from servicelab.vm.part import MODULES
+from servicelab.vm.reports import RUN_FOLDER
+from servicelab.vm.room import room_for_guests
+from servicelab.vm.running import Ended, Errand, run_in_guests
+from servicelab.vm.split import GuestTest, Part, guest_test, parts_for
+from servicelab.vm.stay import Stay
 
 MODE = "ipvs"
 #: So much longer a guest may take for everything: it has one processor, and each of its system
@@ -42,28 +44,22 @@ HOSTS_OWN = {
     "--junitxml": 1,
     "--junit-xml": 1,
     "--keep-cluster": 0,
+    "--guests": 1,
     "--deadline-factor": 1,
     "-n": 1,
     "--numprocesses": 1,
     "--dist": 1,
 }
-STDERR = 2
 #: Where a worker of xdist writes down what it left out.
 LEFT_OUT = "servicelab_left_out"
 
 
 class Runs(Protocol):
-    """Runs a command in a guest; `run_in_guest` does."""
+    """Runs commands in guests; `run_in_guests` does."""
 
     def __call__(
-        self,
-        command: Sequence[str],
-        *,
-        writable: Sequence[Path],
-        progress: Progress,
-        sinks: Sinks,
-        env: Mapping[str, str],
-    ) -> Ended: ...
+        self, errands: Sequence[Errand], *, writable: Sequence[Path], progress: Progress
+    ) -> Sequence[Ended | ServicelabError]: ...
 
 
 @dataclass(eq=False)
@@ -72,24 +68,22 @@ class GuestColumn:
 
     Attributes:
         recorder: gets the results.
-        runs: runs the command.
-        left_out: the tests that run there.
+        runs: runs the commands.
+        room: says for how many guests there is room.
+        left_out: the tests that run there, by node id.
     """
 
     recorder: Recorder
-    runs: Runs = run_in_guest
-    left_out: dict[str, PlannedTest] = field(default_factory=dict)
-    _told: bool = False
+    runs: Runs = run_in_guests
+    room: Callable[[], int] = room_for_guests
+    left_out: dict[str, GuestTest] = field(default_factory=dict)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what runs in the guest."""
         there = [item for item in items if _needs_ipvs(item)]
         items[:] = [item for item in items if not _needs_ipvs(item)]
-        for item in there:
-            test = item.stash.get(CLAIM_TEST, None)
-            claim, of = (test.mark.id, test.of) if test else ("", 1)
-            self.left_out[item.nodeid] = PlannedTest(item.nodeid, claim, MODE, of)
+        self.left_out |= {item.nodeid: guest_test(item) for item in there}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -106,63 +100,64 @@ class GuestColumn:
         """Under xdist, a worker tells what it left out: the controller collects nothing itself."""
         output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
         if output is not None:
-            output[LEFT_OUT] = [asdict(plan) for plan in self.left_out.values()]
+            output[LEFT_OUT] = [test.to_dict() for test in self.left_out.values()]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """The controller hears of it as the worker ends."""
         told = getattr(node, "workeroutput", {}).get(LEFT_OUT, ())
-        self.left_out |= {plan["nodeid"]: PlannedTest(**plan) for plan in told}
+        tests = (GuestTest.from_dict(each) for each in told)
+        self.left_out |= {test.plan.nodeid: test for test in tests}
 
     def _run(self, session: pytest.Session) -> None:
         config = session.config
+        plans = (test.plan for test in self.left_out.values())
+        self.recorder.planned |= {plan.nodeid: plan for plan in plans if plan.claim}
+        wanted = config.option.guests
+        room = self.room() if wanted is None else wanted
+        parts = parts_for(self.left_out.values(), wanted=wanted, room=room)
         progress = Progress(stream=Uncaptured(config))
-        progress.say("this kernel has no ip_vs: the tests of IPVS mode run in a guest that has it")
+        progress.say(_announced(parts))
+        stays = self._stays(session, parts)
+        outcomes = self._outcomes(config, stays, progress)
+        for stay, outcome in zip(stays, outcomes, strict=True):
+            stay.ended(outcome)
+        if any(isinstance(outcome, Ended) and outcome.interrupted for outcome in outcomes):
+            raise KeyboardInterrupt
+
+    def _stays(self, session: pytest.Session, parts: Sequence[Part]) -> list[Stay]:
+        stays: list[Stay] = []
+        lock = RLock()
+
+        def heard() -> None:
+            # `-x` counts all failures of the run, wherever they happen.
+            if session.shouldfail or session.shouldstop:
+                for stay in stays:
+                    stay.stop()
+
+        for number, part in enumerate(parts, 1):
+            name = f"guest {number}" if len(parts) > 1 else ""
+            stays.append(Stay(session, self.recorder, part, name, lock, heard))
+        return stays
+
+    def _outcomes(
+        self, config: pytest.Config, stays: Sequence[Stay], progress: Progress
+    ) -> Sequence[Ended | ServicelabError]:
         folder = self.recorder.run_folder
         assert folder is not None
-        log = state_root() / "logs" / "guest-session.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        replay = Replay(config, self._take_over(config))
+        env = {**os.environ, RUN_FOLDER: str(folder.path)}
         capture = config.pluginmanager.getplugin("capturemanager")
-        try:
-            with log.open("wb") as out, capture.global_and_fixture_disabled():
-                ended = self.runs(
-                    command(config),
-                    writable=[folder.path],
-                    progress=progress,
-                    sinks=Sinks(out.fileno(), STDERR, replay.take),
-                    env={**os.environ, RUN_FOLDER: str(folder.path)},
-                )
-        except ServicelabError as error:
-            self._not_run(str(error))
-            return
-        if signal.SIGINT in ended.signals or signal.SIGTERM in ended.signals:
-            raise KeyboardInterrupt
-        if not self._told:
-            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            self._not_run(
-                f"the session in the guest ended with {ended.code} and said: {last[0]}; see {log}"
-            )
-
-    def _take_over(self, config: pytest.Config) -> Any:
-        def take(content: Mapping[str, Any]) -> None:
-            self._told = True
-            here = run_facts(config).to_dict()
-            run_facts(config).learn(**content["facts"])
-            run_facts(config).learn(**here)
-            planned = (PlannedTest(**plan) for plan in content["planned"])
-            self.recorder.planned |= {plan.nodeid: plan for plan in planned}
-
-        return take
-
-    def _not_run(self, sentence: str) -> None:
-        key = ("infrastructure", sentence)
-        done = self.recorder.done
-        left = [nodeid for nodeid in self.left_out if nodeid not in done]
-        self.recorder.stopped.setdefault(key, []).extend(left)
-        self.recorder.planned |= {
-            nodeid: plan for nodeid, plan in self.left_out.items() if plan.claim
-        }
+        with ExitStack() as stack:
+            errands = []
+            for stay in stays:
+                own = {MODULES: json.dumps(stay.part.modules)} if len(stays) > 1 else {}
+                entered = stack.enter_context(stay.errand_for(command(config), {**env, **own}))
+                errands.append(entered)
+            stack.enter_context(capture.global_and_fixture_disabled())
+            try:
+                return self.runs(errands, writable=[folder.path], progress=progress)
+            except ServicelabError as error:
+                return [error] * len(stays)
 
 
 def column_for(config: pytest.Config, modes: Iterable[str], recorder: Recorder) -> object | None:
@@ -205,6 +200,14 @@ def without(options: Mapping[str, int], arguments: Sequence[str]) -> list[str]:
 def _is_short(word: str, options: Mapping[str, int]) -> bool:
     """Is it such as -n2, an option of one letter with its value?"""
     return len(word) > 2 and word[1] != "-" and bool(options.get(word[:2]))
+
+
+def _announced(parts: Sequence[Part]) -> str:
+    lacking = "this kernel has no ip_vs: the tests of IPVS mode run in"
+    if len(parts) == 1:
+        return f"{lacking} a guest that has it"
+    counts = " and ".join(str(len(part.tests)) for part in parts)
+    return f"{lacking} {len(parts)} guests that have it, {counts} of them side by side"
 
 
 def _needs_ipvs(item: pytest.Item) -> bool:

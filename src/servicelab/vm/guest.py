@@ -59,7 +59,7 @@ class Guest:
         to_guest: the file descriptor that brings it signals.
         from_guest: the one that says how it stands.
         streams: what passes its output on.
-        folder: its own folder.
+        record: its own.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Guest:
         to_guest: int,
         from_guest: int,
         streams: list[Thread],
-        folder: Path,
+        record: Record,
     ) -> None:
         self._process = process
         self._to_guest = to_guest
         self._from_guest = from_guest
         self._streams = streams
-        self._folder = folder
+        self._record = record
         self._told = b""
         self._signals: list[int] = []
         self._give_up = 0.0
@@ -149,6 +149,11 @@ class Guest:
         line, _, self._told = self._told.partition(b"\n")
         return line.decode(errors="replace").strip()
 
+    def drain(self) -> None:
+        """Once it is gone: wait until all that it printed has been passed on."""
+        for stream in self._streams:
+            stream.join(deadlines.current().guest_stopped.seconds)
+
     def _end(self) -> None:
         try:
             self._process.wait(deadlines.current().guest_stopped.seconds)
@@ -163,9 +168,10 @@ class Guest:
         self._process.wait()
 
     def _failure(self, why: str, what: str) -> InfrastructureError:
-        console = self._folder / CONSOLE
+        console = self._record.folder / CONSOLE
         said = console.read_text(errors="replace") if console.exists() else ""
-        kept = state_root() / "logs" / "guest-console.log"
+        # Two guests of one run may fail: they are on different processors.
+        kept = state_root() / "logs" / f"guest-console-{self._record.processor}.log"
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(said)
         panic = [line for line in said.splitlines() if "Kernel panic" in line]
@@ -188,13 +194,14 @@ def guest(machine: Machine, orders: Orders, sinks: Sinks) -> Iterator[Guest]:
                 f"{tool}, which a guest is started by, is not on this machine",
                 remedy="install util-linux",
             )
-    _check_memory(machine.memory)
+    check_memory(machine.memory)
     # The kernel's sockets are in it: their paths may have 107 characters only.
     folder = MEMORY_FOLDER / f"{PREFIX}{uuid.uuid4().hex[:8]}"
     with records_lock():
         sweep()
         processor = choose_processor(each.processor for each in live_records())
         record = Record(process_identity(), folder, processor, " ".join(orders.command)).write()
+    started = None
     try:
         _fill(folder, machine, orders)
         for name in orders.writable:
@@ -204,10 +211,28 @@ def guest(machine: Machine, orders: Orders, sinks: Sinks) -> Iterator[Guest]:
         yield started
     finally:
         record.forget()
+        if started is not None:
+            started.drain()
 
 
-def _check_memory(memory: int) -> None:
+def check_memory(memory: int, guests: int = 1) -> None:
+    """See that there is memory for guests.
+
+    Args:
+        memory: MiB of each.
+        guests: how many are to run side by side.
+
+    Raises:
+        InfrastructureError: there is not.
+    """
     free = shutil.disk_usage(MEMORY_FOLDER).free >> 20
+    if guests > 1 and free < memory * guests:
+        raise InfrastructureError(
+            f"{guests} guests with {memory / 1024:.1f} GiB of memory each need "
+            f"{memory * guests / 1024:.1f} GiB in {MEMORY_FOLDER}, which has {free / 1024:.1f} "
+            "GiB left",
+            remedy="take fewer with --guests",
+        )
     if free < memory:
         raise InfrastructureError(
             f"a guest with {memory / 1024:.1f} GiB of memory needs as much in {MEMORY_FOLDER}, "
@@ -257,5 +282,5 @@ def _start(machine: Machine, record: Record, sinks: Sinks) -> Guest:
         pass_on(err[0], sinks.err, lambda: started[0].unread(1)),
         take_lines(reports[0], sinks.reports),
     ]
-    started.append(Guest(process, orders[1], told[0], streams, folder))
+    started.append(Guest(process, orders[1], told[0], streams, record))
     return started[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -77,14 +77,32 @@ class Replay:
     Attributes:
         config: of the session on the host.
         session_told: called with what is known of the guest's run as a whole.
+        whole: hold back what is told of a test until it is over, so that what other guests tell
+            does not come in between.
     """
 
     config: pytest.Config
     session_told: Callable[[Mapping[str, Any]], None]
+    whole: bool = False
+    _held: list[tuple[str, Any]] = field(default_factory=list)
 
     def take(self, line: bytes) -> None:
         """Take one line."""
-        ((kind, content),) = json.loads(line).items()
+        try:
+            told = json.loads(line)
+        except ValueError:
+            return  # The guest was ended while it wrote.
+        self._held += told.items()
+        if not self.whole or not {"finish", "session"}.isdisjoint(told):
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell what is held back: of a guest that has ended, its last words about a test."""
+        held, self._held = self._held, []
+        for kind, content in held:
+            self._tell(kind, content)
+
+    def _tell(self, kind: str, content: Any) -> None:
         hook = self.config.hook
         if kind == "report":
             report = pytest.TestReport._from_json(content)

@@ -1,27 +1,26 @@
-"""Running one command in a guest as if it ran here."""
+"""Running one command in a guest as if it ran here, or several side by side."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
-from servicelab.errors import UsageError
+from servicelab.errors import ServicelabError, UsageError
 from servicelab.progress import Progress
-from servicelab.vm.guest import Guest, Machine, guest
-from servicelab.vm.orders import IN_GUEST, orders_for
-from servicelab.vm.parts import ensure_parts
+from servicelab.vm.guest import Machine, check_memory, guest
+from servicelab.vm.orders import IN_GUEST, Orders, orders_for
+from servicelab.vm.parts import Parts, ensure_parts
+from servicelab.vm.relay import Reins, signals_to
 from servicelab.vm.streams import Sinks, own_sinks
 
 #: GiB. A cluster of three nodes takes less than half of it.
 MEMORY = 4.0
 LEAST_MEMORY = 0.25
-#: What is passed on to the command.
-PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,28 @@ class Ended:
     code: int
     signals: tuple[int, ...]
 
+    @property
+    def interrupted(self) -> bool:
+        """Did somebody end it?"""
+        return signal.SIGINT in self.signals or signal.SIGTERM in self.signals
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What one of several guests is to do.
+
+    Attributes:
+        command: the command and its arguments.
+        sinks: where its output goes.
+        env: its environment.
+        reins: what it is stopped by.
+    """
+
+    command: Sequence[str]
+    sinks: Sinks
+    env: Mapping[str, str]
+    reins: Reins = field(default_factory=Reins)
+
 
 def run_in_guest(
     command: Sequence[str],
@@ -43,8 +64,6 @@ def run_in_guest(
     memory: float = MEMORY,
     writable: Sequence[Path] = (),
     progress: Progress,
-    sinks: Sinks | None = None,
-    env: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run a command in a guest with a kernel of its own; its output goes where ours goes.
 
@@ -56,8 +75,6 @@ def run_in_guest(
         memory: the guest's memory, GiB.
         writable: folders that it shares with the host.
         progress: where the building of what is missing is reported.
-        sinks: where its output goes, instead.
-        env: its environment, instead of ours.
 
     Returns:
         How it ended.
@@ -66,36 +83,104 @@ def run_in_guest(
         UsageError: this is a guest already, or something given can't be used.
         InfrastructureError: the guest can't be built or started, or fails.
     """
+    parts = _parts(memory, progress)
+    orders = orders_for(command, modules=parts.modules, writable=writable)
+    with (
+        _no_empty_folders(orders),
+        guest(_machine(parts, memory), orders, own_sinks()) as started,
+        signals_to([started]),
+    ):
+        started.wait_until_it_runs()
+        return Ended(started.wait(), started.signals)
+
+
+def run_in_guests(
+    errands: Sequence[Errand],
+    *,
+    memory: float = MEMORY,
+    writable: Sequence[Path] = (),
+    progress: Progress,
+) -> list[Ended | ServicelabError]:
+    """Run a command in each of several guests, as `run_in_guest` does, side by side.
+
+    Args:
+        errands: what each is to do.
+        memory: of each guest, GiB.
+        writable: folders that they share with the host.
+        progress: where the building of what is missing is reported.
+
+    Returns:
+        How each ended, in their order; or why it could not be started, or failed.
+
+    Raises:
+        UsageError: this is a guest already, or something given can't be used.
+        InfrastructureError: what guests are made of can't be built, or there is no memory for them.
+    """
+    parts = _parts(memory, progress)
+    machine = _machine(parts, memory)
+    check_memory(machine.memory, len(errands))
+    orders = [
+        orders_for(
+            errand.command,
+            modules=parts.modules,
+            writable=writable,
+            env=errand.env,
+            reports=errand.sinks.reports is not None,
+        )
+        for errand in errands
+    ]
+    reins = [errand.reins for errand in errands]
+    with (
+        _no_empty_folders(*orders),
+        signals_to(reins),
+        # A guest ends with the thread that started it: each of these lives until all have ended.
+        ThreadPoolExecutor(len(errands), thread_name_prefix="guest") as threads,
+    ):
+        running = [
+            threads.submit(_run, machine, order, errand)
+            for order, errand in zip(orders, errands, strict=True)
+        ]
+        try:
+            return [each.result() for each in running]
+        except BaseException:
+            for each in reins:
+                each.stop()
+            raise
+
+
+def _run(machine: Machine, orders: Orders, errand: Errand) -> Ended | ServicelabError:
+    reins = errand.reins
+    if number := reins.ended_early:
+        return Ended(128 + number, reins.signals)
+    try:
+        with guest(machine, orders, errand.sinks) as started:
+            started.wait_until_it_runs()
+            reins.lead(started)
+            return Ended(started.wait(), reins.signals)
+    except ServicelabError as error:
+        return error
+
+
+def _parts(memory: float, progress: Progress) -> Parts:
     if os.environ.get(IN_GUEST):
         raise UsageError("this is a guest already", remedy="run the command itself")
     if memory < LEAST_MEMORY:
         raise UsageError(f"a guest can't do with {memory:g} GiB of memory", remedy="give it 4")
-    parts = ensure_parts(progress)
-    reports = sinks is not None and sinks.reports is not None
-    orders = orders_for(command, modules=parts.modules, writable=writable, env=env, reports=reports)
-    machine = Machine(parts.kernel, parts.data, round(memory * 1024))
-    new = [path for path in map(Path, orders.writable) if not path.exists()]
-    try:
-        with guest(machine, orders, sinks or own_sinks()) as started, _signals_to(started):
-            started.wait_until_it_runs()
-            return Ended(started.wait(), started.signals)
-    finally:
-        for folder in new:
-            # The command left nothing there.
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+    return ensure_parts(progress)
+
+
+def _machine(parts: Parts, memory: float) -> Machine:
+    return Machine(parts.kernel, parts.data, round(memory * 1024))
 
 
 @contextmanager
-def _signals_to(started: Guest) -> Iterator[None]:
-    """Meanwhile the command in the guest gets the signals that we get."""
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        started.signal(number)
-
-    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+def _no_empty_folders(*orders: Orders) -> Iterator[None]:
+    """In the end, remove what was made to be shared if no command left anything there."""
+    shared = dict.fromkeys(Path(name) for each in orders for name in each.writable)
+    new = [path for path in shared if not path.exists()]
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for folder in new:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()

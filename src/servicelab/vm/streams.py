@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
 
@@ -72,6 +73,22 @@ def take_lines(source: int, take: Callable[[bytes], None] | None) -> Thread:
                     take(line.rstrip(b"\n"))
 
     return _started(read)
+
+
+@contextmanager
+def lines_to(take: Callable[[bytes], None]) -> Iterator[int]:
+    """A file descriptor: each line that is written there goes to a function, in a thread.
+
+    Args:
+        take: gets each line without its end; all of them when this ends.
+    """
+    source, into = os.pipe()
+    taking = take_lines(source, take)
+    try:
+        yield into
+    finally:
+        os.close(into)
+        taking.join()
 
 
 def _started(work: Callable[[], None]) -> Thread:
