@@ -65,19 +65,20 @@ def test_the_configmap_of_old_is_not_read(lab, metallb, cluster, verdict):
     lab.apply("web.yaml")
     web = lab.service("web")
     (config,) = read_manifest(lab.folder / "config-v0.12.yaml")
-    pool_range = metallb.pools.free(3)
-    config["data"]["config"] = config["data"]["config"].replace(
-        "172.18.255.200-172.18.255.250", str(pool_range)
-    )
     resource = cluster.dynamic.resources.get(api_version="v1", kind="ConfigMap")
     name, namespace = config["metadata"]["name"], config["metadata"]["namespace"]
     lab.on_close(partial(resource.delete, name=name, namespace=namespace))
-    resource.server_side_apply(
-        body=config, name=name, namespace=namespace, field_manager=webhook.FIELD_MANAGER
-    )
+    with metallb.pools.alone():  # The range must be nobody's while the ConfigMap has it to itself.
+        pool_range = metallb.pools.free(3)
+        config["data"]["config"] = config["data"]["config"].replace(
+            "172.18.255.200-172.18.255.250", str(pool_range)
+        )
+        resource.server_side_apply(
+            body=config, name=name, namespace=namespace, field_manager=webhook.FIELD_MANAGER
+        )
 
-    stays_pending(web)
-    pool = metallb.pool(lab, addresses=pool_range)
+        stays_pending(web)
+        pool = metallb.pool(lab, addresses=pool_range)
     address = vip.wait_for_address(web, pool.first)
 
     verdict.changed(

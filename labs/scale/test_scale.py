@@ -73,13 +73,7 @@ def test_what_a_change_costs(climb, verdict):
             "kube-proxy's time for one more Service",
             "Services",
             "ms",
-            {
-                mode: [
-                    point(size, 1000 * median(stop.spent[number].sync_seconds))
-                    for size, stop in stops.items()
-                ]
-                for number, mode in by_name(modes)
-            }
+            by_mode(climb, lambda spent: 1000 * median(spent.sync_seconds))
             | {
                 f"until a client gets through, {climb.mode}": [
                     point(size, 1000 * median(stop.works_after)) for size, stop in stops.items()
@@ -105,20 +99,13 @@ def test_what_a_change_costs(climb, verdict):
 def test_what_kube_proxy_needs(climb, verdict):
     """With more Services kube-proxy holds more memory, and needs more processor time for a change
     of one of them."""
-    modes = (climb.mode, climb.other)
     stops, few, many = climb.stops, min(climb.stops), max(climb.stops)
     verdict.plot(
         Chart(
             "kube-proxy's memory",
             "Services",
             "MB",
-            {
-                mode: [
-                    point(size, stop.spent[number].memory_bytes / 1e6)
-                    for size, stop in stops.items()
-                ]
-                for number, mode in by_name(modes)
-            },
+            by_mode(climb, lambda spent: spent.memory_bytes / 1e6),
         )
     )
     verdict.plot(
@@ -126,13 +113,7 @@ def test_what_kube_proxy_needs(climb, verdict):
             "kube-proxy's processor time for one more Service",
             "Services",
             "ms",
-            {
-                mode: [
-                    point(size, 1000 * fmean(stop.spent[number].cpu_seconds))
-                    for size, stop in stops.items()
-                ]
-                for number, mode in by_name(modes)
-            },
+            by_mode(climb, lambda spent: 1000 * fmean(spent.cpu_seconds)),
         )
     )
     before, after = stops[few].spent[0], stops[many].spent[0]
@@ -149,9 +130,14 @@ def test_what_kube_proxy_needs(climb, verdict):
     verdict.holds(f"{told}: {judged}")
 
 
-def by_name(modes):
-    """Modes with their numbers, in an order that is the same whichever is under test."""
-    return sorted(enumerate(modes), key=itemgetter(1))
+def by_mode(climb, figure):
+    """A figure of what was spent at each stop, by mode; in the order of the modes' names, whichever
+    is under test."""
+    modes = sorted(enumerate((climb.mode, climb.other)), key=itemgetter(1))
+    return {
+        mode: [point(size, figure(stop.spent[number])) for size, stop in climb.stops.items()]
+        for number, mode in modes
+    }
 
 
 def quantile(size, seconds):

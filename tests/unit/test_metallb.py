@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock, Timeout
 from kubernetes.client.exceptions import ApiException
 
 from servicelab.errors import UsageError
@@ -352,3 +353,9 @@ def test_an_address_is_no_refusal() -> None:
     """It is told at once, without waiting for an event that never comes."""
     with pytest.raises(NotProved, match=r"gave up(.|\n)*it was given 172\.30\.0\.231"):
         vip.wait_for_refusal(service(["172.30.0.231"], ("AllocationFailed", "earlier")))
+
+
+def test_who_keeps_others_from_taking_addresses_may_take_some(pools: Pools) -> None:
+    """Within `alone` the same process goes on, and another one has to wait."""
+    with pools.alone() as lock, pools.alone(), pytest.raises(Timeout):
+        FileLock(lock.lock_file, timeout=0).acquire()

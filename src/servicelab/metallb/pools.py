@@ -81,7 +81,7 @@ class Pools:
             NotProved: MetalLB's webhook does not answer.
         """
         named = [_for_lab(document, lab.namespace) for document in documents]
-        with self._one_at_a_time():
+        with self.alone():
             cut = self.free(addresses) if isinstance(addresses, int) else addresses
             for document in named:
                 if document["kind"] == _POOL:
@@ -137,11 +137,14 @@ class Pools:
         in_use = [AddressRange(each, each) for each in self.network.in_use]
         return free_block(self.slice, [*self.taken(), *in_use], count)
 
-    def _one_at_a_time(self) -> FileLock:
-        # Two workers of a run look for free addresses in one cluster.
+    def alone(self) -> FileLock:
+        """Keep other workers of the run from taking addresses, while this is entered.
+
+        What `free` gives stays free only so long; who is in may still `apply`.
+        """
         path = state_root() / "locks" / f"{self.cluster.name}-pools.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path)
+        return FileLock(path, is_singleton=True)
 
 
 def _for_lab(document: Document, namespace: str) -> Document:
