@@ -78,6 +78,23 @@ def test_all_get_what_this_process_gets() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)] == before
 
 
+def test_signals_that_interrupt_one_another_keep_their_order() -> None:
+    """A signal that comes while one is passed on does not overtake it."""
+    other = Guest()
+
+    class Interrupted(Guest):
+        def signal(self, number: int) -> None:
+            super().signal(number)
+            if number == signal.SIGHUP:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    one = Interrupted()
+    with signals_to([one, other]):
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    assert one.got == other.got == [signal.SIGHUP, signal.SIGTERM]
+
+
 class House:
     """Where guests are started: those of the test in a machine's place."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -81,9 +82,23 @@ def signals_to(takers: Sequence[TakesSignals]) -> Iterator[None]:
         takers: what gets them, in this order.
     """
 
+    come: deque[int] = deque()
+    busy = False
+
     def pass_on(number: int, frame: FrameType | None) -> None:
-        for taker in takers:
-            taker.signal(number)
+        # A handler may interrupt another one: what comes meanwhile waits, so that each taker gets
+        # them in the same order.
+        nonlocal busy
+        come.append(number)
+        while come and not busy:
+            busy = True
+            try:
+                while come:
+                    first = come.popleft()
+                    for taker in takers:
+                        taker.signal(first)
+            finally:
+                busy = False
 
     before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
     try:
