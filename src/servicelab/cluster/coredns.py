@@ -7,10 +7,11 @@ A new Pod opens a new connection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from servicelab.cache import state_root
+from servicelab.vantage.nodes import is_up
 from servicelab.verdict import Deadline, NotProved, deadlines
 from servicelab.verdict.watching import watch_until
 
@@ -30,40 +31,33 @@ def wait_until_ready(cluster: Cluster) -> None:
     Raises:
         NotProved: none was at the deadline of `cluster_ready`.
     """
+    from servicelab.lab.pods import is_ready
+
     limits = deadlines.current()
-    _watch(cluster, _runs, limits.cluster_ready, "CoreDNS to run")
+    _watch(cluster, is_up, limits.cluster_ready, "CoreDNS to run")
     try:
-        _watch(cluster, _is_ready, limits.coredns_starts, "CoreDNS to be Ready")
+        _watch(cluster, is_ready, limits.coredns_starts, "CoreDNS to be Ready")
     except NotProved:
         _start_anew(cluster)
-        _watch(cluster, _is_ready, limits.cluster_ready, "CoreDNS to be Ready")
+        _watch(cluster, is_ready, limits.cluster_ready, "CoreDNS to be Ready")
 
 
-def _watch(cluster: Cluster, satisfies: Any, deadline: Deadline, expecting: str) -> None:
+def _watch(
+    cluster: Cluster, satisfies: Callable[[Any], bool], deadline: Deadline, expecting: str
+) -> None:
     from kubernetes.client import CoreV1Api
+
+    from servicelab.lab.pods import pods_in_words
 
     watch_until(
         CoreV1Api(cluster.client).list_namespaced_pod,
         lambda pods: any(satisfies(pod) for pod in pods.values()),
         deadline=deadline,
         expecting=expecting,
-        tell=_told,
+        tell=pods_in_words,
         namespace=NAMESPACE,
         label_selector=COREDNS,
     )
-
-
-def _runs(pod: Any) -> bool:
-    return bool(pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None)
-
-
-def _is_ready(pod: Any) -> bool:
-    conditions = pod.status.conditions or ()
-    return _runs(pod) and any(each.type == "Ready" and each.status == "True" for each in conditions)
-
-
-def _told(pods: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {pod.status.phase}" for name, pod in pods.items()) or "no Pod of it"
 
 
 def _start_anew(cluster: Cluster) -> None:

@@ -106,7 +106,7 @@ class Fillers:
             self._lab.discovery.list_namespaced_endpoint_slice,
         )
         found = [each(self._lab.namespace, label_selector=LABEL, limit=10).items for each in lists]
-        return [f"{item.metadata.name}" for items in found for item in items]
+        return [str(item.metadata.name) for items in found for item in items]
 
     def _create(self, create: Any, documents: list[Document]) -> list[Any]:
         documents = self._lab.fault.documents(documents)
