@@ -89,7 +89,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAME=SECONDS",
-        help="change how long one kind of wait may take; may be repeated",
+        help="change how long one kind of wait may take on this machine (in a guest it gets as "
+        "many times more as all others); may be repeated",
     )
     group.addoption(
         "--deadline-factor",

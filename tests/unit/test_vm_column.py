@@ -162,6 +162,15 @@ def test_the_guests_results_stand_in_the_same_matrix(lab: FakeLab, process: Proc
     result.stdout.fnmatch_lines(["*claims on Kubernetes v1.37.0*"])
 
 
+def test_a_deadline_given_in_seconds_is_the_hosts(lab: FakeLab, process: Process) -> None:
+    """The guest gives each of them as many times more as all others."""
+    lab.run("--proxy-mode=ipvs", "--deadline=pod_ready=10", "--deadline", "dns_answers=1.5")
+
+    (command,) = process.commands
+    assert command[-2:] == ["--deadline=pod_ready=60", "--deadline=dns_answers=9"]
+    assert len([word for word in command if "pod_ready" in word or "dns_answers" in word]) == 2
+
+
 def test_ipvs_alone_runs_nothing_here(lab: FakeLab) -> None:
     """The guest's facts are the run's, and all of it is well."""
     result = lab.run("--proxy-mode", "ipvs", "--claims-json", "claims.json")

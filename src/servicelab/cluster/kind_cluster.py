@@ -27,6 +27,7 @@ from servicelab.cluster.creation import run_kind
 from servicelab.cluster.forwarding import forwarded
 from servicelab.cluster.lease import Lease, cluster_folder, read_lease
 from servicelab.cluster.node import Node, nodes_of
+from servicelab.cluster.node_shell import NodeShells
 from servicelab.content import default_kind_config
 from servicelab.engine import Engine, ensure_engine
 from servicelab.errors import InfrastructureError, UsageError
@@ -111,6 +112,10 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
     def bundle(self) -> Bundle:
         """Images and binaries; built or pulled if they are not there."""
         return ensure_bundle(self.engine, source=self._images, progress=self.progress)
+
+    @cached_property
+    def _shells(self) -> NodeShells:
+        return NodeShells(self.engine)
 
     @property
     def extras(self) -> Extras:
@@ -344,6 +349,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         for vantage in self._vantages:
             vantage.close()
         self._vantages = []
+        self._shells.close()
         if self._sweeper is not None:
             self._sweeper.shutdown()
             self._sweeper = None
@@ -409,8 +415,9 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         Raises:
             InfrastructureError: it ended with an error.
         """
-        stdin = ["-i"] if input is not None else []
-        return self.engine.docker("exec", *stdin, node, *argv, input=input)
+        if input is None:
+            return self._shells.run(node, *argv)
+        return self.engine.docker("exec", "-i", node, *argv, input=input)
 
     def switch_mode(
         self, mode: ProxyMode, *, scheduler: str | None = None, strict_arp: bool | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -52,11 +52,7 @@ class Engine:
         """
         done = self.try_docker(*args, input=input, timeout=timeout)
         if done.returncode:
-            raise InfrastructureError(
-                f"`docker {' '.join(args)}` failed with exit code {done.returncode}: "
-                f"{last_lines(done.stderr.decode(errors='replace'))}",
-                remedy="see `servicelab engine status`" if self.kind == "private" else "",
-            )
+            raise self.failed(args, done.returncode, done.stderr.decode(errors="replace"))
         return done.stdout.decode(errors="replace")
 
     def try_docker(
@@ -82,14 +78,29 @@ class Engine:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise InfrastructureError(
-                f"`docker {' '.join(args)}` did not finish within {timeout:.0f} s",
-                remedy="check that the engine answers with: servicelab engine status",
-            ) from None
+            raise self.unfinished(args, timeout) from None
         except OSError as error:
-            raise InfrastructureError(
-                f"the docker client {self.docker_binary} can't be run: {error.strerror}"
-            ) from error
+            raise self.unrunnable(error) from error
+
+    def failed(self, args: Sequence[str], code: int, stderr: str) -> InfrastructureError:
+        """The error that says that a docker command ended with another code than 0."""
+        return InfrastructureError(
+            f"`docker {' '.join(args)}` failed with exit code {code}: {last_lines(stderr)}",
+            remedy="see `servicelab engine status`" if self.kind == "private" else "",
+        )
+
+    def unfinished(self, args: Sequence[str], timeout: float) -> InfrastructureError:
+        """The error that says that a docker command took longer than it may."""
+        return InfrastructureError(
+            f"`docker {' '.join(args)}` did not finish within {timeout:.0f} s",
+            remedy="check that the engine answers with: servicelab engine status",
+        )
+
+    def unrunnable(self, error: OSError) -> InfrastructureError:
+        """The error that says that there is no docker client, or none that runs."""
+        return InfrastructureError(
+            f"the docker client {self.docker_binary} can't be run: {error.strerror}"
+        )
 
     def answers(self) -> bool:
         """Whether the engine answers within 5 s."""

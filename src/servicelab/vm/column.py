@@ -45,6 +45,7 @@ HOSTS_OWN = {
     "--junit-xml": 1,
     "--keep-cluster": 0,
     "--guests": 1,
+    "--deadline": 1,
     "--deadline-factor": 1,
     "-n": 1,
     "--numprocesses": 1,
@@ -175,7 +176,10 @@ def command(config: pytest.Config) -> list[str]:
     """The session's command, for IPVS mode alone."""
     arguments = without(HOSTS_OWN, [str(word) for word in config.invocation_params.args])
     factor = f"--deadline-factor={config.option.deadline_factor * SLOWER:g}"
-    return [sys.executable, "-m", "pytest", *arguments, f"--proxy-mode={MODE}", factor]
+    # What is given in seconds is meant for this machine.
+    given = (setting.split("=", 1) for setting in config.option.deadline)
+    times = (f"--deadline={name}={float(seconds) * SLOWER:g}" for name, seconds in given)
+    return [sys.executable, "-m", "pytest", *arguments, f"--proxy-mode={MODE}", factor, *times]
 
 
 def without(options: Mapping[str, int], arguments: Sequence[str]) -> list[str]:
