@@ -69,6 +69,22 @@ def test_a_first_yes_costs_no_time(clock: FakeClock) -> None:
     assert clock.slept == []
 
 
+@pytest.mark.parametrize(
+    ("every", "took", "pause"), [(0.5, 0.1, 0.5), (0.5, 0.8, 0.8), (0.5, 4, 1.5), (0, 4, 0)]
+)
+def test_a_slow_answer_is_followed_by_a_longer_pause(
+    clock: FakeClock, every: float, took: float, pause: float
+) -> None:
+    """As long as it took, but for three times what was asked for at most."""
+    ask = Answers("no", "yes", clock=clock, took=took)
+
+    eventually(
+        ask, lambda it: it == "yes", deadline=TEN, expecting="a yes", every=every, clock=clock
+    )
+
+    assert clock.slept == pytest.approx([pause])
+
+
 def test_the_last_try_is_at_the_deadline(clock: FakeClock) -> None:
     """The last pause is cut short, so that the deadline is neither missed nor passed."""
     with pytest.raises(NotProved):

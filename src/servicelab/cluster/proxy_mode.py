@@ -8,6 +8,7 @@ of another, and a Service answers from there.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,7 @@ import yaml
 from servicelab.cluster.mode_leftovers import KernelState, clean, kernel_state
 from servicelab.errors import InfrastructureError
 from servicelab.verdict import NotProved, deadlines, eventually
+from servicelab.verdict.watching import watch_until
 
 if TYPE_CHECKING:
     from servicelab.cluster.config import ProxyMode
@@ -145,24 +147,37 @@ def restart(cluster: Cluster, vantage: NodeVantage, mode: str) -> None:
         ModeRefused: it ends instead; says what it logged.
         InfrastructureError: it does neither within `proxy_mode_switched`.
     """
+    from servicelab.lab.pods import is_going, pods_in_words
+
     gone = delete_pod_of(cluster, vantage.name)
 
-    def look() -> ModeSeen:
-        new = [pod for pod in _pods_of(cluster, vantage.name) if pod.metadata.uid not in gone]
-        for pod in new:
+    def new(pods: Iterable[Any]) -> list[Any]:
+        found = [pod for pod in pods if pod.metadata.uid not in gone and not is_going(pod)]
+        for pod in found:
             _check_runs(cluster, pod, vantage.name, mode)
-        reported = mode_reported(vantage) if new else ""
+        return found
+
+    def look() -> ModeSeen:
+        reported = mode_reported(vantage) if new(_pods_of(cluster, vantage.name)) else ""
         there = reported == mode  # before that its rules are of no interest
         kernel = kernel_state(cluster, vantage.name) if there else KernelState()
         return ModeSeen(vantage.name, reported, kernel)
 
     try:
+        watch_until(
+            _core(cluster).list_namespaced_pod,
+            lambda pods: any(pod.status.phase == "Running" for pod in new(pods.values())),
+            deadline=deadlines.current().proxy_mode_switched,
+            expecting=f"a new kube-proxy to run on {vantage.name}",
+            tell=pods_in_words,
+            namespace=NAMESPACE,
+            **_on_node(vantage.name),
+        )
         eventually(
             look,
             lambda seen: seen.reported == mode and mode in seen.rules,
             deadline=deadlines.current().proxy_mode_switched,
             expecting=f"kube-proxy on {vantage.name} in {mode} mode, with rules of it",
-            every=0.2,
         )
     except NotProved as error:
         raise InfrastructureError(
@@ -260,10 +275,14 @@ def mode_reported(vantage: NodeVantage) -> str:
 
 
 def _pods_of(cluster: Cluster, node: str) -> list[Any]:
-    listed = _core(cluster).list_namespaced_pod(
-        NAMESPACE, label_selector=SELECTOR, field_selector=f"spec.nodeName={node}"
-    )
-    return [pod for pod in listed.items if pod.metadata.deletion_timestamp is None]
+    from servicelab.lab.pods import is_going
+
+    listed = _core(cluster).list_namespaced_pod(NAMESPACE, **_on_node(node))
+    return [pod for pod in listed.items if not is_going(pod)]
+
+
+def _on_node(node: str) -> dict[str, str]:
+    return {"label_selector": SELECTOR, "field_selector": f"spec.nodeName={node}"}
 
 
 def _check_runs(cluster: Cluster, pod: Any, node: str, mode: str) -> None:

@@ -48,6 +48,8 @@ class _SystemClock:
 
 
 SYSTEM_CLOCK: Clock = _SystemClock()
+#: A pause is at most so many times as long as was asked for.
+_LONGER = 3
 
 
 class Missing:
@@ -89,7 +91,8 @@ def eventually(
         deadline: how long to go on, from `deadlines.current()`.
         expecting: what should come true: "Service a/web should answer 200", or "every Pod to …".
         asked_from: the vantage point, for the message.
-        every: pause between two tries, in seconds.
+        every: pause between two tries, in seconds; up to three times as long where a try takes
+            longer than that.
         in_a_row: how many satisfying answers must follow one another.
         give_up: says why an answer means that it can't come true any more, or None to go on.
         explain: looks for the cause when it did not come true; gets the last answer, or None if
@@ -250,16 +253,26 @@ def _repeat(
     # Imported here because pytest loads this module in every run, also where nothing waits.
     from tenacity import Retrying
 
-    def left() -> float:
-        return start + seconds - clock.monotonic()
+    asked = start
+
+    def timed() -> T:
+        nonlocal asked
+        asked = clock.monotonic()
+        return ask()
+
+    def pause() -> float:
+        now = clock.monotonic()
+        # Where asking takes long, what is waited for needs the processor, too.
+        share = min(max(every, now - asked), _LONGER * every)
+        return max(0.0, min(share, start + seconds - now))
 
     Retrying(
         retry=goes_on,
-        stop=lambda state: left() <= 0,
-        wait=lambda state: max(0.0, min(every, left())),
+        stop=lambda state: clock.monotonic() >= start + seconds,
+        wait=lambda state: pause(),
         sleep=clock.sleep,
         retry_error_callback=lambda state: None,
-    )(ask)
+    )(timed)
 
 
 def _checked(verdict: bool | Missing) -> bool | Missing:
