@@ -94,8 +94,11 @@ def test_scaling_and_deleting_pass_unnoticed(lab):
     rolling = lab.service("rolling")
     rolling.settles_on(lab.ready_pods("app=rolling", 2))
     lab.running_pod(client.pod)
+    request = HttpRequest.to(
+        f"{rolling.url}/hostname", timeout=deadlines.current().client_waits.seconds
+    )
 
-    with client.continuously(HttpRequest.to(f"{rolling.url}/hostname"), every=0.02) as stream:
+    with client.continuously(request, every=0.02) as stream:
         lab.scale("rolling", 4)
         grown = lab.ready_pods("app=rolling", 4)
         rolling.settles_on(grown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -293,18 +294,39 @@ SAVED = (
 )
 
 
+NAT = (
+    "*nat\n"
+    "-A KUBE-SERVICES ! -s 10.244.0.0/16 -m set --match-set KUBE-CLUSTER-IP dst,dst -j M\n"
+    "-A KUBE-NODE-PORT -p tcp -m set --match-set KUBE-NODE-PORT-TCP dst -j M\n"
+    "COMMIT\n"
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("left_out", "lacking"),
     [
         ("", ()),
         ("add KUBE-CLUSTER-IP 10.96.0.16,tcp:80\n", ("KUBE-CLUSTER-IP 10.96.0.16,tcp:80",)),
         ("add KUBE-NODE-PORT-TCP 30000\n", ("KUBE-NODE-PORT-TCP 30000",)),
+        (" --match-set KUBE-NODE-PORT-TCP dst", ("a rule that asks KUBE-NODE-PORT-TCP",)),
     ],
 )
 def test_what_the_sets_lack_is_told(
     known: ServiceAddresses, left_out: str, lacking: tuple[str, ...]
 ) -> None:
-    """Of rules with backends: what rejects needs no set."""
+    """Of rules with backends: what rejects needs no set. A set that no rule asks is of no use."""
     rules = parse_ipvs(TABLE, dummy(), known)
 
-    assert missing_in_sets(rules, SAVED.replace(left_out, "")) == lacking
+    found = missing_in_sets(rules, SAVED.replace(left_out, ""), NAT.replace(left_out, ""))
+    assert found == lacking
+
+
+def test_a_load_balancers_address_has_a_set_of_its_own() -> None:
+    """An external address may be in one of two, and is not looked for."""
+    rule = ServiceRule(
+        "lab", "web", "", "TCP", "172.30.0.230", 80, "loadbalancer",
+        (Backend("10.244.1.2", 80, 1.0),),
+    )  # fmt: skip
+
+    assert missing_in_sets([rule], SAVED, NAT) == ("KUBE-LOAD-BALANCER 172.30.0.230,tcp:80",)
+    assert missing_in_sets([replace(rule, kind="external")], SAVED, NAT) == ()

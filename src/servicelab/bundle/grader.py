@@ -136,10 +136,12 @@ def sources_digest() -> str:
 
 def _sources() -> Iterator[tuple[Path, Path]]:
     for root in (PACKAGE, *(content_root() / name for name in _CONTENT)):
-        for path in [root] if root.is_file() else root.rglob("*"):
-            within = path.relative_to(root.parent).parts[1:]
-            if path.is_file() and not {"__pycache__", "_labs"} & set(within):
-                yield root.parent, path
+        if root.is_file():
+            yield root.parent, root
+        for folder, inner, files in os.walk(root):
+            # Not looked into: Python may be making or removing one at this moment.
+            inner[:] = set(inner) - _NO_SOURCE(folder, inner)
+            yield from ((root.parent, Path(folder, name)) for name in files)
 
 
 def _compile(bench: Bench, root: Path, *folders: str) -> None:

@@ -19,6 +19,7 @@ import yaml
 
 from servicelab.cluster.mode_leftovers import KernelState, clean, kernel_state
 from servicelab.errors import InfrastructureError
+from servicelab.observe.proxy_effort import proxy_effort
 from servicelab.verdict import NotProved, deadlines, eventually
 from servicelab.verdict.watching import watch_until
 
@@ -159,8 +160,9 @@ def restart(cluster: Cluster, vantage: NodeVantage, mode: str) -> None:
 
     def look() -> ModeSeen:
         reported = mode_reported(vantage) if new(_pods_of(cluster, vantage.name)) else ""
-        there = reported == mode  # before that its rules are of no interest
-        kernel = kernel_state(cluster, vantage.name) if there else KernelState()
+        # Until it has written its own, the kernel holds those of the Pod before.
+        written = reported == mode and _has_written(vantage)
+        kernel = kernel_state(cluster, vantage.name) if written else KernelState()
         return ModeSeen(vantage.name, reported, kernel)
 
     try:
@@ -272,6 +274,13 @@ def mode_reported(vantage: NodeVantage) -> str:
     """The mode that a node's kube-proxy says it runs in; "" if it does not answer."""
     reply = vantage.get(MODE_URL, timeout=1.0)
     return reply.text.strip() if reply.status == 200 else ""
+
+
+def _has_written(vantage: NodeVantage) -> bool:
+    try:
+        return proxy_effort(vantage).syncs > 0
+    except InfrastructureError:  # it has not even counted yet
+        return False
 
 
 def _pods_of(cluster: Cluster, node: str) -> list[Any]:

@@ -293,11 +293,13 @@ class Lab:
             return dict(zip((node.name for node in nodes), asking.map(of_node, nodes), strict=True))
 
     def missing_in_sets(self, service: str) -> dict[str, tuple[str, ...]]:
-        """What each node's ipsets still lack for a Service, by node name; IPVS mode only."""
-        from servicelab.observe.ipvs import IPSETS, missing_in_sets
+        """What each node's ipsets, and the rules that ask them, still lack for a Service, by node
+        name; IPVS mode only."""
+        from servicelab.observe.ipvs import IPSETS, NAT_RULES, missing_in_sets
 
+        run = self.cluster.docker_exec
         return {
-            node: missing_in_sets(rules, self.cluster.docker_exec(node, *IPSETS))
+            node: missing_in_sets(rules, run(node, *IPSETS), run(node, *NAT_RULES))
             for node, rules in self.rules(service).items()
         }
 

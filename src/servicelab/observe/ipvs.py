@@ -23,8 +23,15 @@ IPVS_TABLE = "/proc/net/ip_vs"
 IPVS_LINK = "kube-ipvs0"
 TABLE = ("cat", IPVS_TABLE)
 IPSETS = ("ipset", "save")
+NAT_RULES = ("iptables-save", "--table", "nat")
 IPVS_CONNECTIONS = ("cat", "/proc/net/ip_vs_conn")
 DUMMY = ("ip", "-json", "address", "show", "dev", IPVS_LINK)
+#: The set that a rule's address must be in; of external addresses it depends on the policy.
+_SETS = {
+    "cluster": "KUBE-CLUSTER-IP",
+    "node": "KUBE-NODE-PORT-{protocol}",
+    "loadbalancer": "KUBE-LOAD-BALANCER",
+}
 #: Ticks a second that a Linux kernel may have (CONFIG_HZ).
 TICK_RATES = (100, 250, 300, 1000)
 #: Seconds of sessionAffinity: ClientIP where the Service names none.
@@ -66,28 +73,37 @@ def read_ipvs(cluster: Cluster, node_name: str) -> tuple[ServiceRule, ...]:
         raise RulesUnreadable(IPVS_TABLE, str(error)) from error
 
 
-def missing_in_sets(rules: Iterable[ServiceRule], saved: str) -> tuple[str, ...]:
-    """What the ipsets lack for some rules, each as "SET ENTRY".
+def missing_in_sets(rules: Iterable[ServiceRule], saved: str, nat: str) -> tuple[str, ...]:
+    """What is not there yet for some rules, beside the table: each as "SET ENTRY" or in words.
 
-    kube-proxy writes its sets after the table. Until then nothing is masqueraded that must be, and
+    kube-proxy writes its sets after the table, and after them the rule that asks a set which was
+    empty till then (`syncProxyRules`). Until that nothing is masqueraded that must be, and
     connections from outside or from the node itself are lost.
 
     Args:
         rules: of the node, with backends.
         saved: the output of `ipset save` there.
+        nat: the output of `iptables-save --table nat` there.
 
     Raises:
-        RulesUnreadable: the text is something else.
+        RulesUnreadable: the first text is something else.
     """
     sets = {each.name: each.entries for each in parse_sets(saved)}
-    wanted = [
-        (f"KUBE-NODE-PORT-{rule.protocol.upper()}", str(rule.port))
-        if rule.kind == "node"
-        else ("KUBE-CLUSTER-IP", f"{rule.ip},{rule.protocol.lower()}:{rule.port}")
-        for rule in rules
-        if rule.kind in ("cluster", "node") and rule.backends and rule.protocol != "SCTP"
-    ]
-    return tuple(f"{name} {entry}" for name, entry in wanted if entry not in sets.get(name, ()))
+    missing = []
+    for rule in rules:
+        if not rule.backends or rule.protocol == "SCTP" or rule.kind not in _SETS:
+            continue
+        name = _SETS[rule.kind].format(protocol=rule.protocol)
+        entry = (
+            str(rule.port)
+            if rule.kind == "node"
+            else f"{rule.ip},{rule.protocol.lower()}:{rule.port}"
+        )
+        if entry not in sets.get(name, ()):
+            missing.append(f"{name} {entry}")
+        elif f" --match-set {name} " not in nat:
+            missing.append(f"a rule that asks {name}")
+    return tuple(missing)
 
 
 def parse_ipvs(table: str, dummy: str, known: ServiceAddresses) -> tuple[ServiceRule, ...]:

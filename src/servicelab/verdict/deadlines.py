@@ -203,6 +203,12 @@ class Deadlines:
         "a node port that another lab holds is given back",
         "a lab's Services are deleted within a second of its end; a test takes seconds",
     )
+    client_waits: Deadline = Deadline(
+        "client_waits",
+        2,
+        "a client that asks while Pods come and go waits for one answer",
+        "1 to 20 ms; starting Pods keep both processors busy for some hundred ms",
+    )
     dns_answers: Deadline = Deadline(
         "dns_answers",
         30,
