@@ -216,6 +216,53 @@ def test_a_guest_that_fails_is_infrastructure(
     }
 
 
+SKIPPED = """
+@claim("CIP-01")
+def test_answers(proxy_mode):
+    pytest.skip("this kernel has ip_vs")
+
+@claim("CIP-02")
+def test_rotates(proxy_mode):
+    pass
+"""
+
+
+def test_a_skip_in_the_guest_is_one_here(lab: FakeLab, process: Process) -> None:
+    """Also for plugins that want to know where, such as the one that writes JUnit's XML."""
+    lab.tests(SKIPPED)
+
+    result = lab.run("--proxy-mode=ipvs", "--junitxml=junit.xml")
+
+    result.assert_outcomes(passed=1, skipped=1)
+    xml = ElementTree.parse(lab.pytester.path / "junit.xml")
+    (skipped,) = xml.iter("skipped")
+    assert skipped.get("message") == "this kernel has ip_vs"
+
+
+BREAKS_ON_SKIP = """
+import os
+
+def pytest_runtest_logreport(report):
+    if report.skipped and not os.environ.get("SERVICELAB_IN_GUEST"):
+        raise AssertionError("no skip for me")
+"""
+
+
+def test_a_plugin_that_refuses_a_report_loses_no_other(lab: FakeLab, process: Process) -> None:
+    """The run is not sound, but what was told later counts."""
+    lab.pytester.makepyfile(refusing=BREAKS_ON_SKIP)
+    lab.pytester.syspathinsert()
+    lab.tests(SKIPPED)
+
+    result = lab.run("--proxy-mode=ipvs", "-p", "refusing", "--claims-json=claims.json")
+
+    assert result.ret == 3
+    result.stdout.fnmatch_lines(
+        ["a plugin here could not take what the guest told: AssertionError: no skip for me*"]
+    )
+    assert verdicts(lab)["CIP-02", "ipvs"] == "holds"
+
+
 def test_an_interrupt_ends_the_run_here_too(lab: FakeLab, process: Process) -> None:
     """It went to the guest first."""
     process.signals = (signal.SIGINT,)

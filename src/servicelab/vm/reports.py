@@ -106,6 +106,9 @@ class Replay:
         hook = self.config.hook
         if kind == "report":
             report = pytest.TestReport._from_json(content)
+            if isinstance(report.longrepr, list):
+                # Where and why a test was skipped; JSON has no tuples, and plugins insist on one.
+                report.longrepr = tuple(report.longrepr)
             hook.pytest_runtest_logreport(report=report)
         elif kind == "session":
             self.session_told(content)

@@ -48,6 +48,7 @@ class Stay:
     failed: int = 0
     errand: Errand | None = None
     _told: bool = False
+    _refused: str = ""
     _replay: Replay = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +76,10 @@ class Stay:
         """Take a line that the guest's session tells."""
         with self.lock:
             before = self.session.testsfailed
-            self._replay.take(line)
+            try:
+                self._replay.take(line)
+            except Exception as error:  # some plugin's: what follows is of no less worth
+                self._refused = f"{type(error).__name__}: {error}".removesuffix(": ")
             self.failed += self.session.testsfailed - before
             self.heard()
 
@@ -92,6 +96,8 @@ class Stay:
         """
         with self.lock:
             self._replay.flush()
+        if self._refused:
+            self._not_run(f"a plugin here could not take what the guest told: {self._refused}")
         if isinstance(outcome, ServicelabError):
             self._not_run(str(outcome))
         elif not self._told and not outcome.interrupted and not self._was_stopped:
