@@ -173,7 +173,8 @@ def restart(cluster: Cluster, vantage: NodeVantage, mode: str) -> None:
             expecting=f"a new kube-proxy to run on {vantage.name}",
             tell=pods_in_words,
             namespace=NAMESPACE,
-            **_on_node(vantage.name),
+            label_selector=SELECTOR,
+            field_selector=f"spec.nodeName={vantage.name}",
         )
         eventually(
             look,
@@ -286,12 +287,10 @@ def _has_written(vantage: NodeVantage) -> bool:
 def _pods_of(cluster: Cluster, node: str) -> list[Any]:
     from servicelab.lab.pods import is_going
 
-    listed = _core(cluster).list_namespaced_pod(NAMESPACE, **_on_node(node))
+    listed = _core(cluster).list_namespaced_pod(
+        NAMESPACE, label_selector=SELECTOR, field_selector=f"spec.nodeName={node}"
+    )
     return [pod for pod in listed.items if not is_going(pod)]
-
-
-def _on_node(node: str) -> dict[str, str]:
-    return {"label_selector": SELECTOR, "field_selector": f"spec.nodeName={node}"}
 
 
 def _check_runs(cluster: Cluster, pod: Any, node: str, mode: str) -> None:

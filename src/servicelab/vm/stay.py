@@ -78,7 +78,7 @@ class Stay:
             before = self.session.testsfailed
             try:
                 self._replay.take(line)
-            except Exception as error:  # some plugin's: what follows is of no less worth
+            except Exception as error:  # noqa: BLE001 - some plugin's; what follows still counts
                 self._refused = f"{type(error).__name__}: {error}".removesuffix(": ")
             self.failed += self.session.testsfailed - before
             self.heard()
