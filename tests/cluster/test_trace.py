@@ -131,7 +131,7 @@ def test_a_local_policy_keeps_the_clients_address(shop: Shop) -> None:
 def test_a_node_without_an_endpoint_drops_it(shop: Shop) -> None:
     """With that policy, where no Pod runs nobody answers; the last hop says so."""
     if shop.mode == "ipvs":
-        pytest.skip("in ipvs mode a node port without local endpoints has no virtual server")
+        pytest.skip("in ipvs mode it is led to a Pod elsewhere, whose reply is not taken")
     (control_plane,) = (node.name for node in shop.access.cluster.nodes if node.role != "worker")
 
     found = shop.trace("near", "outside", node=control_plane)

@@ -394,6 +394,20 @@ def local_without_a_pod(w: World) -> None:
     w.through = {"node-1": {"timeout": 54}, "node-2": {}}
 
 
+@case("policy", "internalTrafficPolicy is Local, so that a node sends the Service's traffic to its")
+def local_without_a_pod_in_ipvs_mode(w: World) -> None:
+    local_without_a_pod(w)
+    w.more["mode"] = "ipvs"
+    w.rules = {name: (rule([("10.244.0.1", 80)]),) for name in NODES}
+
+
+@case("rules", "10.96.0.7:8080 leads to 10.244.0.1:80, which is no ready endpoint")
+def local_without_a_pod_leads_elsewhere(w: World) -> None:
+    local_without_a_pod(w)
+    w.through = {}
+    w.rules = {name: (rule([("10.244.0.1", 80)]),) for name in NODES}
+
+
 @case("rules", "10.96.0.7:8080 does not lead to 10.244.0.3:80; no kube-proxy runs on node-2")
 def a_node_lags(w: World) -> None:
     ends = [(f"10.244.0.{number}", 80) for number in (1, 2, 3)]

@@ -63,6 +63,7 @@ def read_snapshot(access: Access, namespace: str, name: str) -> Snapshot:
     found = {what: outcome for what, outcome in outcomes.items() if isinstance(outcome, tuple)}
     refused = {what: why for what, why in outcomes.items() if isinstance(why, str)}
     macs, subnets = network.result() if network else ({}, ())
+    mode, by_node = rules.result()
     corefile = "".join(
         (each.get("data") or {}).get("Corefile", "") for each in found.get("the Corefile", ())
     )
@@ -93,7 +94,8 @@ def read_snapshot(access: Access, namespace: str, name: str) -> Snapshot:
             known="ipaddresspools" in found,
         ),
         probes=found.get("probes", ()),
-        rules=rules.result(),
+        rules=by_node,
+        mode=mode,
         macs=macs,
         subnets=subnets,
         refused=refused,
@@ -243,8 +245,8 @@ def _labelled(pods: tuple[Json, ...], app: str) -> tuple[Json, ...]:
 
 def _read_rules(
     access: Access, namespace: str, name: str
-) -> Mapping[str, tuple[ServiceRule, ...] | str]:
-    """A Service's rules on every node; or why a node's can't be read."""
+) -> tuple[str, Mapping[str, tuple[ServiceRule, ...] | str]]:
+    """kube-proxy's mode, and a Service's rules on every node; or why a node's can't be read."""
     from kubernetes.client.exceptions import ApiException
 
     from servicelab.cluster.existing import ExistingCluster
@@ -253,13 +255,13 @@ def _read_rules(
     try:
         nodes = [node.name for node in cluster.nodes]
     except ApiException as error:
-        return {"": f"the nodes can't be listed: {_reason(error)}"}
-    mode = cluster.mode
+        return "", {"": f"the nodes can't be listed: {_reason(error)}"}
+    mode: str = cluster.mode
     if isinstance(cluster, ExistingCluster):
         try:
             mode = cluster.configured_mode()
         except ServicelabError as error:
-            return dict.fromkeys(nodes, error.problem)
+            return "", dict.fromkeys(nodes, error.problem)
 
     def of_node(node: str) -> tuple[ServiceRule, ...] | str:
         try:
@@ -268,7 +270,7 @@ def _read_rules(
             return error.problem
 
     with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as reading:
-        return dict(zip(nodes, reading.map(of_node, nodes), strict=True))
+        return mode, dict(zip(nodes, reading.map(of_node, nodes), strict=True))
 
 
 def _read_network(access: Access) -> tuple[dict[str, str], tuple[str, ...]]:

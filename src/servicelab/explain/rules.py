@@ -97,11 +97,12 @@ def _wrong(s: Snapshot, port: ServicePort, node: str, rules: tuple[ServiceRule, 
         if rule is None:
             return f"there is no rule for {where}"
         found = {f"{each.ip}:{each.port}" for each in rule.backends}
-        wanted = {
-            each.address
-            for each in s.ready_for(port)
-            if ":" not in each.ip and (not s.is_local(kind) or each.node == node)
-        }
+        ready = [each for each in s.ready_for(port) if ":" not in each.ip]
+        here = [each for each in ready if each.node == node]
+        # In ipvs mode a node without a Pod keeps all of them, for its own Pods' sake; to a client
+        # outside they reply in vain (`syncEndpoint` in pkg/proxy/ipvs).
+        local = s.is_local(kind) and not (s.mode == "ipvs" and not here)
+        wanted = {each.address for each in (here if local else ready)}
         if found == wanted or (s.hinted and found and found < wanted):
             continue
         if not found:

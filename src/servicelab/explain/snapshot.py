@@ -67,6 +67,7 @@ class Snapshot:
         metallb: MetalLB's objects; looked at for a LoadBalancer only.
         probes: the Pods that nodes are asked from.
         rules: the Service's rules in each node's kernel; or, in words, why they can't be read.
+        mode: kube-proxy's mode; "" if it is not known.
         macs: the node that each MAC address of the cluster's network belongs to.
         subnets: the ranges of the cluster's network.
         refused: what could not be read from the API, and why.
@@ -86,6 +87,7 @@ class Snapshot:
     metallb: MetalLB = field(default_factory=MetalLB)
     probes: tuple[Json, ...] = ()
     rules: Mapping[str, tuple[ServiceRule, ...] | str] = field(default_factory=dict)
+    mode: str = ""
     macs: Mapping[str, str] = field(default_factory=dict)
     subnets: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
