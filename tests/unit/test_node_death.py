@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace as Object
 from typing import Any
@@ -22,9 +23,19 @@ class FakeEngine:
         self.addresses = list(addresses)
         self.running = True
         self.calls: list[tuple[str, ...]] = []
+        self.names_subnets = True
 
     def docker(self, *args: str) -> str:
         """`docker kill`, `start`, `ps` and `inspect`."""
+        return self.try_docker(*args).stdout.decode()
+
+    def try_docker(self, *args: str) -> subprocess.CompletedProcess[bytes]:
+        """The same; the network may refuse a chosen address."""
+        refused = not self.names_subnets and any(word.startswith("--ip") for word in args)
+        said = b"" if refused else self._done(*args).encode()
+        return subprocess.CompletedProcess(args, int(refused), said, b"")
+
+    def _done(self, *args: str) -> str:
         if args[0] in ("kill", "start", "network"):
             self.calls.append(args)
         if args[0] in ("kill", "start"):
@@ -72,6 +83,17 @@ def test_a_node_is_killed_and_started_again(monkeypatch: pytest.MonkeyPatch) -> 
         ("network", "connect", "--ip", "172.30.0.3", "kind", "worker"),
         ("start", "worker"),
     ], "with the address that it had, though another may be free before it"
+
+
+def test_where_no_address_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a network that kind made it gets what is free; that is checked afterwards."""
+    engine = FakeEngine("172.30.0.3", "172.30.0.3")
+    engine.names_subnets = False
+
+    with dead(cluster(engine, monkeypatch), "worker"):
+        pass
+
+    assert engine.calls[2:] == [("network", "connect", "kind", "worker"), ("start", "worker")]
 
 
 def test_it_is_started_after_a_failure_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from servicelab.cluster.containers import node_states, remove_containers
 from servicelab.cluster.creation import run_kind
 from servicelab.cluster.forwarding import forwarded
 from servicelab.cluster.lease import Lease, cluster_folder, read_lease
+from servicelab.cluster.network import ensure_network
 from servicelab.cluster.node import Node, nodes_of
 from servicelab.cluster.node_shell import NodeShells
 from servicelab.content import default_kind_config
@@ -225,6 +226,7 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         )
         self.ensure_kind()
         self.ensure_kubectl()
+        ensure_network(self.engine)
         lease.write()
         self._run_id = lease.run_id
         try:

@@ -36,7 +36,9 @@ def dead(cluster: Cluster, node: str) -> Iterator[None]:
         started = datetime.now(UTC)
         # A container that starts again gets the lowest address that is free; its own is asked for.
         cluster.engine.docker("network", "disconnect", network, node)
-        cluster.engine.docker("network", "connect", *fixed, network, node)
+        if cluster.engine.try_docker("network", "connect", *fixed, network, node).returncode:
+            # A network whose subnet was not named: the lowest free address may well be its own.
+            cluster.engine.docker("network", "connect", network, node)
         cluster.engine.docker("start", node)
         if (now := _address(cluster, node)) != address:
             raise InfrastructureError(
