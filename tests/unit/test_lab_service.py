@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace as Object
 from typing import Any, cast
 
@@ -9,6 +10,8 @@ import pytest
 
 from servicelab.lab import Lab, Service
 from servicelab.lab.service import ready_endpoints
+from servicelab.observe.model import Backend, Kind, ServiceRule
+from servicelab.verdict import NotProved, deadlines
 
 
 def endpoint(*addresses: str, ready: bool | None = True) -> Any:
@@ -48,7 +51,10 @@ class FakeCore:
     """Knows one Service."""
 
     def __init__(self, cluster_ip: str) -> None:
-        ports = [Object(name="http", port=8080), Object(name="admin", port=8081)]
+        ports = [
+            Object(name="http", port=8080, node_port=None),
+            Object(name="admin", port=8081, node_port=None),
+        ]
         self.spec = Object(cluster_ip=cluster_ip, ports=ports)
 
     def read_namespaced_service(self, name: str, namespace: str) -> Any:
@@ -71,6 +77,67 @@ def test_what_a_service_says_of_itself() -> None:
     assert (web.port(), web.port("admin")) == (8080, 8081)
     assert web.url == "http://10.96.0.7:8080"
     assert web.dns_name == "web.lab-1.svc.cluster.local"
+
+
+POD = Backend("10.0.0.1", 80, 1.0)
+
+
+def rule(ip: str, port: int, *backends: Backend) -> ServiceRule:
+    """A rule under the Service's name; with the address "" a node port's."""
+    kind: Kind = "cluster" if ip else "node"
+    return ServiceRule("lab-1", "web", "http", "TCP", ip, port, kind, backends)
+
+
+OURS = (rule("10.96.0.7", 8080, POD), rule("10.96.0.7", 8081, POD), rule("", 30001, POD))
+
+
+@pytest.mark.parametrize(
+    ("rules", "endpoints", "there"),
+    [
+        (OURS, {"10.0.0.1:80"}, True),
+        (OURS[:2], {"10.0.0.1:80"}, False),
+        ((*OURS[:2], rule("", 30001)), {"10.0.0.1:80"}, True),
+        ((*OURS, rule("10.96.0.66", 8080, Backend("10.0.0.9", 80, 1.0))), {"10.0.0.1:80"}, True),
+        (tuple(replace(each, ip="10.96.0.66") for each in OURS), {"10.0.0.1:80"}, False),
+        (tuple(replace(each, backends=()) for each in OURS), {"10.0.0.1:80"}, False),
+        (OURS, {"10.0.0.1:80", "10.0.0.2:80"}, False),
+        ((), set(), True),
+        (OURS, set(), False),
+    ],
+    ids=[
+        "all", "no-node-port", "node-port-without-local-pod", "beside-an-older-ones",
+        "an-older-ones", "nowhere", "one-is-missing", "none-wanted", "still-there",
+    ],
+)  # fmt: skip
+def test_its_own_addresses_must_lead_to_its_endpoints(
+    rules: tuple[ServiceRule, ...], endpoints: set[str], there: bool
+) -> None:
+    """All of them, on each node; rules of an earlier Service of that name are none of its own."""
+    by_node = {"worker": rules if there else OURS, "worker2": rules}
+    web = service(rules=lambda name: by_node, cluster=Object(mode="iptables"))
+    web.lab.core.spec.ports[0].node_port = 30001
+    before = deadlines.use(deadlines.current().changed({"rules_programmed": 0.01}))
+    try:
+        if there:
+            web.programmed(endpoints)
+        else:
+            with pytest.raises(NotProved, match="the rules for Service lab-1/web on every node"):
+                web.programmed(endpoints)
+    finally:
+        deadlines.use(before)
+
+
+def test_the_message_says_which_address_leads_where() -> None:
+    """If they do not all lead to the same."""
+    rules = (*OURS[:2], rule("", 30001))
+    web = service(rules=lambda name: {"worker": rules}, cluster=Object(mode="iptables"))
+    web.lab.core.spec.ports[0].node_port = 30001
+    before = deadlines.use(deadlines.current().changed({"rules_programmed": 0.01}))
+    try:
+        with pytest.raises(NotProved, match=r"worker: node:30001 to none, 10\.96\.0\.7:8080 to"):
+            web.programmed({"10.0.0.2:80"})
+    finally:
+        deadlines.use(before)
 
 
 def settled(monkeypatch: pytest.MonkeyPatch, cluster_ip: str) -> list[Any]:

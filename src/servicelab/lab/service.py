@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from servicelab.lab.pods import LabPod
@@ -101,27 +101,36 @@ class Service:
         return wanted
 
     def programmed(self, endpoints: Collection[str]) -> None:
-        """Wait until the kernel of every node leads to exactly these endpoints, each IP:port.
+        """Wait until the kernel of every node leads each address of this Service to endpoints, and
+        all of them together to exactly these, each IP:port.
 
-        Ready endpoints do not mean programmed rules: each node has its own pace.
+        Ready endpoints do not mean programmed rules: each node has its own pace. Nor do rules under
+        the Service's name: those of another one that had the name before go no sooner.
 
         Raises:
             NotProved: some node's rules do not, within `rules_programmed`.
         """
-        wanted = set(endpoints)
+        wanted, addresses = set(endpoints), _addresses(self.read().spec)
 
-        def backends() -> dict[str, set[str]]:
+        def leads_to() -> dict[str, dict[tuple[str, int], set[str]]]:
             return {
-                node: {f"{each.ip}:{each.port}" for rule in rules for each in rule.backends}
+                node: {
+                    (rule.ip, rule.port): {f"{each.ip}:{each.port}" for each in rule.backends}
+                    for rule in rules
+                    if (rule.ip, rule.port) in addresses
+                }
                 for node, rules in self.lab.rules(self.name).items()
             }
 
+        def exactly(led: Mapping[tuple[str, int], set[str]]) -> bool:
+            return set().union(*led.values()) == wanted and (not wanted or set(led) == addresses)
+
         eventually(
-            backends,
-            lambda seen: all(found == wanted for found in seen.values()),
+            leads_to,
+            lambda seen: all(exactly(led) for led in seen.values()),
             deadline=deadlines.current().rules_programmed,
             expecting=f"the rules for {self} on every node to lead to {_words(wanted)}",
-            tell=lambda seen: "; ".join(f"{node}: {_words(seen[node])}" for node in sorted(seen)),
+            tell=lambda seen: "; ".join(_led_in_words(node, seen[node]) for node in sorted(seen)),
             every=0.1,
         )
         if self.lab.cluster.mode == "ipvs":
@@ -161,6 +170,20 @@ def ready_endpoints(slices: Any) -> set[str]:
                     for port in each.ports or ()
                 }
     return found
+
+
+def _addresses(spec: Any) -> set[tuple[str, int]]:
+    """The addresses that a Service has rules for, as rules name them."""
+    found = {(spec.cluster_ip, port.port) for port in spec.ports or ()}
+    return found | {("", port.node_port) for port in spec.ports or () if port.node_port}
+
+
+def _led_in_words(node: str, led: Mapping[tuple[str, int], set[str]]) -> str:
+    """Where a node leads each address; just where to, if that is the same."""
+    if len({frozenset(backends) for backends in led.values()}) < 2:
+        return f"{node}: {_words(set().union(*led.values()))}"
+    each = (f"{ip or 'node'}:{port} to {_words(to)}" for (ip, port), to in sorted(led.items()))
+    return f"{node}: {', '.join(each)}"
 
 
 def _words(endpoints: Collection[str]) -> str:
