@@ -22,6 +22,7 @@ from servicelab.lab import Lab
 from servicelab.trace import Trace, trace
 from servicelab.trace.conntrack import Connection, Direction
 from servicelab.trace.packet import Endpoint
+from servicelab.vantage import HttpRequest
 from servicelab.verdict import deadlines, eventually
 
 pytestmark = pytest.mark.docker
@@ -326,8 +327,12 @@ def test_a_request_that_fails_leaves_nothing_behind(
 
     node = shop.nodes[0]
     seen = []
+    ask = Vantage.ask
 
-    def failing(self: Vantage, *_: Any, **__: Any) -> None:
+    def failing(self: Vantage, requests: Any, **details: Any) -> Any:
+        # In ipvs mode the node's table is read through its probe, too.
+        if not any(isinstance(each, HttpRequest) for each in requests):
+            return ask(self, requests, **details)
         tables = shop.access.cluster.docker_exec(node, "nft", "list", "tables")
         seen.append("servicelab-trace" in tables)
         raise RuntimeError("no channel")

@@ -52,8 +52,8 @@ class FakeCore:
 
     def __init__(self, cluster_ip: str) -> None:
         ports = [
-            Object(name="http", port=8080, node_port=None),
-            Object(name="admin", port=8081, node_port=None),
+            Object(name="http", port=8080, node_port=None, protocol="TCP"),
+            Object(name="admin", port=8081, node_port=None, protocol="TCP"),
         ]
         self.spec = Object(cluster_ip=cluster_ip, ports=ports)
 
@@ -82,10 +82,10 @@ def test_what_a_service_says_of_itself() -> None:
 POD = Backend("10.0.0.1", 80, 1.0)
 
 
-def rule(ip: str, port: int, *backends: Backend) -> ServiceRule:
+def rule(ip: str, port: int, *backends: Backend, protocol: str = "TCP") -> ServiceRule:
     """A rule under the Service's name; with the address "" a node port's."""
     kind: Kind = "cluster" if ip else "node"
-    return ServiceRule("lab-1", "web", "http", "TCP", ip, port, kind, backends)
+    return ServiceRule("lab-1", "web", "http", protocol, ip, port, kind, backends)
 
 
 OURS = (rule("10.96.0.7", 8080, POD), rule("10.96.0.7", 8081, POD), rule("", 30001, POD))
@@ -127,6 +127,15 @@ def test_its_own_addresses_must_lead_to_its_endpoints(
         deadlines.use(before)
 
 
+def test_one_number_over_two_protocols() -> None:
+    """They are two addresses, each with backends of its own."""
+    talk = rule("10.96.0.7", 8080, Backend("10.0.0.1", 5300, 1.0), protocol="UDP")
+    web = service(rules=lambda name: {"worker": (*OURS[:2], talk)}, cluster=Object(mode="nftables"))
+    web.lab.core.spec.ports.append(Object(name="talk", port=8080, node_port=None, protocol="UDP"))
+
+    web.programmed({"10.0.0.1:80", "10.0.0.1:5300"})
+
+
 def test_the_message_says_which_address_leads_where() -> None:
     """If they do not all lead to the same."""
     rules = (*OURS[:2], rule("", 30001))
@@ -134,7 +143,9 @@ def test_the_message_says_which_address_leads_where() -> None:
     web.lab.core.spec.ports[0].node_port = 30001
     before = deadlines.use(deadlines.current().changed({"rules_programmed": 0.01}))
     try:
-        with pytest.raises(NotProved, match=r"worker: node:30001 to none, 10\.96\.0\.7:8080 to"):
+        with pytest.raises(
+            NotProved, match=r"worker: node:30001/TCP to none, 10\.96\.0\.7:8080/TCP to"
+        ):
             web.programmed({"10.0.0.2:80"})
     finally:
         deadlines.use(before)

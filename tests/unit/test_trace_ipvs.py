@@ -265,6 +265,18 @@ def test_the_counters_of_its_iptables_are_a_proof() -> None:
     assert counters_check(way("10.244.2.9", after=still), "ipvs").holds is False
 
 
+def test_counters_that_began_again_prove_nothing() -> None:
+    """kube-proxy wrote its rules anew meanwhile: one that stands at what it was may have moved."""
+    first, second, *more = (replace(hop, before=1, after=2) for hop in way("10.244.2.9").hops)
+    still = Way((first, replace(second, before=1, after=1), *more), "backend")
+    anew = Way((replace(first, before=5, after=1), *still.hops[1:]), "backend")
+
+    assert counters_check(still, "ipvs").holds is False
+    assert not still.was_written_anew
+    assert counters_check(anew, "ipvs").holds is None
+    assert anew.was_written_anew
+
+
 def test_ip_vs_own_memory_is_a_proof() -> None:
     """It names the real server; another one contradicts."""
     client = Endpoint("10.244.2.9", 4711)

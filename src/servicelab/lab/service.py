@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 DOMAIN = "cluster.local"
 HEADLESS = "None"
+#: Address, port and protocol, as a rule names them: a node port has the address "".
+Address = tuple[str, int, str]
 
 
 class Service:
@@ -112,17 +114,17 @@ class Service:
         """
         wanted, addresses = set(endpoints), _addresses(self.read().spec)
 
-        def leads_to() -> dict[str, dict[tuple[str, int], set[str]]]:
+        def leads_to() -> dict[str, dict[Address, set[str]]]:
             return {
                 node: {
-                    (rule.ip, rule.port): {f"{each.ip}:{each.port}" for each in rule.backends}
+                    address: {f"{each.ip}:{each.port}" for each in rule.backends}
                     for rule in rules
-                    if (rule.ip, rule.port) in addresses
+                    if (address := (rule.ip, rule.port, rule.protocol)) in addresses
                 }
                 for node, rules in self.lab.rules(self.name).items()
             }
 
-        def exactly(led: Mapping[tuple[str, int], set[str]]) -> bool:
+        def exactly(led: Mapping[Address, set[str]]) -> bool:
             return set().union(*led.values()) == wanted and (not wanted or set(led) == addresses)
 
         eventually(
@@ -172,17 +174,21 @@ def ready_endpoints(slices: Any) -> set[str]:
     return found
 
 
-def _addresses(spec: Any) -> set[tuple[str, int]]:
-    """The addresses that a Service has rules for, as rules name them."""
-    found = {(spec.cluster_ip, port.port) for port in spec.ports or ()}
-    return found | {("", port.node_port) for port in spec.ports or () if port.node_port}
+def _addresses(spec: Any) -> set[Address]:
+    """The addresses that a Service has rules for."""
+    ports = spec.ports or ()
+    found = {(str(spec.cluster_ip), port.port, port.protocol) for port in ports}
+    return found | {("", port.node_port, port.protocol) for port in ports if port.node_port}
 
 
-def _led_in_words(node: str, led: Mapping[tuple[str, int], set[str]]) -> str:
+def _led_in_words(node: str, led: Mapping[Address, set[str]]) -> str:
     """Where a node leads each address; just where to, if that is the same."""
     if len({frozenset(backends) for backends in led.values()}) < 2:
         return f"{node}: {_words(set().union(*led.values()))}"
-    each = (f"{ip or 'node'}:{port} to {_words(to)}" for (ip, port), to in sorted(led.items()))
+    each = (
+        f"{ip or 'node'}:{port}/{protocol} to {_words(to)}"
+        for (ip, port, protocol), to in sorted(led.items())
+    )
     return f"{node}: {', '.join(each)}"
 
 

@@ -46,9 +46,14 @@ class Hop:
     @property
     def moved(self) -> bool | None:
         """Whether the rule's counter moved; None if it has none, or was written anew."""
-        if self.before is None or self.after is None or self.after < self.before:
+        if self.before is None or self.after is None or self.was_written_anew:
             return None
         return self.after > self.before
+
+    @property
+    def was_written_anew(self) -> bool:
+        """Whether its counter is seen to have begun again."""
+        return self.before is not None and self.after is not None and self.after < self.before
 
     @property
     def proof(self) -> str:
@@ -91,6 +96,11 @@ class Way:
     end: End
     backend: Endpoint | None = None
     masqueraded: bool = False
+
+    @property
+    def was_written_anew(self) -> bool:
+        """Whether a rule on the way was, while the connection was made: then any of them may be."""
+        return any(hop.was_written_anew for hop in self.hops)
 
     def with_hops(self, hops: Iterable[Hop]) -> Way:
         """The same with other hops."""

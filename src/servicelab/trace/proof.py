@@ -20,6 +20,10 @@ def counters_check(way: Way, mode: str) -> Check:
     """Did the counter of each rule on the way move?"""
     counted = [hop for hop in way.hops if hop.moved is not None]
     still = [hop for hop in counted if not hop.moved]
+    if still and way.was_written_anew:
+        return Check(
+            "counters", None, "kube-proxy wrote rules anew meanwhile, whose counters began again"
+        )
     if still:
         return Check(
             "counters",

@@ -70,8 +70,17 @@ def trace(
         if wanted is None:
             return trace_name(s, asker, time.monotonic() - began)
         target = target_of(s, wanted, asker, node)
-        seen = _connect(access, s, asker, target)
-        return replace(judged(s, asker.place, target, seen), seconds=time.monotonic() - began)
+        found = _judged(access, s, asker, target)
+        return replace(found, seconds=time.monotonic() - began)
+
+
+def _judged(access: Access, s: Snapshot, asker: Asker, target: Target) -> Trace:
+    """One connection and its way; another one if kube-proxy wrote rules of the way meanwhile."""
+    for _ in range(_READINGS - 1):
+        found = judged(s, asker.place, target, _connect(access, s, asker, target))
+        if not found.way.was_written_anew:
+            return found
+    return judged(s, asker.place, target, _connect(access, s, asker, target))
 
 
 def _connect(access: Access, s: Snapshot, asker: Asker, target: Target) -> Seen:
