@@ -34,11 +34,23 @@ class Web:
 @pytest.fixture(scope=shared)
 def web(shared_lab: Lab) -> Web:
     """The Pods, which no test changes."""
-    shared_lab.apply("web.yaml")
-    client = shared_lab.start_client()
-    pods = shared_lab.ready_pods("app=web", 2)
-    shared_lab.running_pod(client.pod)
-    return Web(shared_lab, pods, client)
+    return stand_up(shared_lab)
+
+
+@pytest.fixture
+def own_web(lab: Lab) -> Web:
+    """For a disruptive test: under xdist another process may let a node die before it, and the Pods
+    of that node come back with other addresses."""
+    return stand_up(lab)
+
+
+def stand_up(lab: Lab) -> Web:
+    """Apply the Pods, and wait for them and a client."""
+    lab.apply("web.yaml")
+    client = lab.start_client()
+    pods = lab.ready_pods("app=web", 2)
+    lab.running_pod(client.pod)
+    return Web(lab, pods, client)
 
 
 @pytest.fixture

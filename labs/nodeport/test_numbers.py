@@ -91,21 +91,24 @@ def test_a_number_beyond_the_range_is_refused(lab, verdict):
 
 @pytest.mark.disruptive
 @claim("NP-05")
-def test_the_range_can_be_widened(web, lab, expose, nodes, outside, verdict):
+def test_the_range_can_be_widened(own_web, nodes, outside, verdict):
     """--service-node-port-range in the static manifest: the kubelet restarts the API server, and
     33333 is accepted and serves."""
+    lab = own_web.lab
     before = kubectl_refusal(lab, "beyond.yaml")
     assert BEYOND in before, f"33333 is refused already, for another reason: {before}"
 
-    with web.lab.api_server_flags(service_node_port_range="30000-40000") as restart:
-        beyond = expose("beyond.yaml", "beyond")
+    with lab.api_server_flags(service_node_port_range="30000-40000") as restart:
+        lab.apply("beyond.yaml")
+        beyond = lab.service("beyond")
+        beyond.settles_on(own_web.pods)
 
         assert beyond.node_port == 33333, f"asked for 33333, got {beyond.node_port}"
-        assert_answers(outside, nodes, 33333, web.pod_names)
+        assert_answers(outside, nodes, 33333, own_web.pod_names)
 
     # A Service that has such a number keeps it; nobody else gets one.
-    assert_answers(outside, nodes, 33333, web.pod_names)
-    after = api_refusal(lab, "beyond.yaml")["details"]["causes"][0]["message"]
+    assert_answers(outside, nodes, 33333, own_web.pod_names)
+    after = api_refusal(lab.other(), "beyond.yaml")["details"]["causes"][0]["message"]
     assert after == BEYOND, f"the range is back, and yet: {after}"
     verdict.holds(f"33333 serves on every node; the API server was back after {restart}")
 
