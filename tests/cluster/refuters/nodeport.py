@@ -86,6 +86,8 @@ def a_stranger_takes_the_old_number(lab: Lab) -> None:
     }
     body = {"metadata": {"name": "stranger"}, "spec": spec}
     lab.core.create_namespaced_service(lab.namespace, body)
+    # Else a node would refuse the number for the moment between one Service's rules and the other's.
+    lab.service("stranger").settles_on(lab.pods("app=web"))
 
 
 def once_picked(act: Callable[[Lab], None]) -> Fault:
