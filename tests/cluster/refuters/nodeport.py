@@ -86,7 +86,7 @@ def a_stranger_takes_the_old_number(lab: Lab) -> None:
     }
     body = {"metadata": {"name": "stranger"}, "spec": spec}
     lab.core.create_namespaced_service(lab.namespace, body)
-    # Else a node would refuse the number for the moment between one Service's rules and the other's.
+    # Else a node would refuse the number for the moment between the rules of the two.
     lab.service("stranger").settles_on(lab.pods("app=web"))
 
 
