@@ -115,6 +115,40 @@ def test_it_comes_last_in_its_mode(lab) -> None:
     assert logged() == ["made", *proof, *proof, "closed"]
 
 
+INSTALLS = """
+    from pathlib import Path
+
+    @pytest.fixture(scope="session")
+    def installed(cluster):
+        Path("state").write_text("installed")
+        yield
+
+    @pytest.fixture
+    def own(installed, cluster):
+        yield
+        cluster.log("own put back")
+
+    @pytest.mark.disruptive
+    @claim("CIP-01")
+    def test_disrupts(own, cluster):
+        cluster.log("disrupts")
+
+    @claim("CIP-02")
+    def test_looks(cluster):
+        cluster.log("looks")
+"""
+
+
+def test_what_outlasts_it_is_no_disruption(lab) -> None:
+    """What a fixture of the session sets up for it first stays; what its own do, does not."""
+    lab.tests(INSTALLS)
+
+    lab.run("--proxy-mode", "ipvs", "--no-vm").assert_outcomes(passed=2)
+
+    own = ["disrupts", "own", "put", "back", "ready"]
+    assert [word for word in logged() if word in own] == own
+
+
 def test_it_can_be_left_out(lab) -> None:
     """`--no-disruptive` skips it with its reason; that is not green, and nothing is disrupted."""
     result = lab.run("--no-disruptive", "--claims-json", "claims.json")

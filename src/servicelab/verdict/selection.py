@@ -24,6 +24,7 @@ SLOW = "slow: left out by --no-slow"
 DISRUPTIVE = "disruptive: left out by --no-disruptive"
 #: The fixture that proves the cluster restored after a disruptive test.
 RESTORED = "restored_cluster"
+_WIDE = ("session", "package")
 NO_REFUTER = "no refuter: nothing shows that this test can fail"
 
 
@@ -86,8 +87,13 @@ class Selection:
             item.extra_keyword_matches.add(mark.id)
         fixtures: list[str] = getattr(item, "fixturenames", [])
         if is_disruptive(item) and "cluster" in fixtures and RESTORED not in fixtures:
-            # Before the test's own fixtures, so that it ends after them: they put things back.
-            fixtures.insert(fixtures.index("cluster") + 1, RESTORED)
+            # Before the test's own fixtures, so that it ends after them: they put things back. And
+            # after those of the session, whose changes outlast the test.
+            after = next(
+                (at for at, name in enumerate(fixtures) if _scope(item, name) not in _WIDE),
+                len(fixtures),
+            )
+            fixtures.insert(max(after, fixtures.index("cluster") + 1), RESTORED)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(
@@ -190,6 +196,13 @@ def check_catalogues(config: pytest.Config) -> None:
 def _arguments(config: pytest.Config) -> list[tuple[Path, str]]:
     parts = [argument.partition("::") for argument in config.args]
     return [((config.invocation_params.dir / path).absolute(), rest) for path, _, rest in parts]
+
+
+def _scope(item: pytest.Item, fixture: str) -> str:
+    """How long a fixture lives that the item asks for; those of pytest itself live for the test."""
+    info = getattr(item, "_fixtureinfo", None)
+    found = info.name2fixturedefs.get(fixture) if info else None
+    return str(found[-1].scope) if found else "function"
 
 
 def _check(test: pytest.Item, mark: ClaimMark, catalogue: Catalogue | None) -> None:
