@@ -78,7 +78,7 @@ def test_each_node_has_its_own(docker: Docker, shells: NodeShells) -> None:
     assert docker.asked == ["exec -i worker sh", "exec -i worker2 sh"]
 
 
-def test_a_failure_says_what_docker_exec_says(shells: NodeShells) -> None:
+def test_a_failure_says_what_docker_exec_says(docker: Docker, shells: NodeShells) -> None:
     """The command, its code and what it printed on its standard error; the shell lives on."""
     with pytest.raises(InfrastructureError) as failed:
         shells.run("worker", "sh", "-c", "echo seen; echo wrong >&2; exit 7")
@@ -88,6 +88,7 @@ def test_a_failure_says_what_docker_exec_says(shells: NodeShells) -> None:
         "wrong"
     )
     assert shells.run("worker", "echo", "still") == "still\n"
+    assert len(docker.asked) == 1
 
 
 def test_a_program_that_is_not_there(shells: NodeShells) -> None:

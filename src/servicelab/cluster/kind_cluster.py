@@ -351,7 +351,9 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
         for vantage in self._vantages:
             vantage.close()
         self._vantages = []
-        self._shells.close()
+        # Not by its name, which would look for an engine where no node was ever asked.
+        if shells := self.__dict__.pop("_shells", None):
+            shells.close()
         if self._sweeper is not None:
             self._sweeper.shutdown()
             self._sweeper = None

@@ -53,13 +53,15 @@ class NodeShells:
             waiting[:] = [shell for shell in waiting if shell.runs]
             shell = waiting.pop() if waiting else _Shell(self._engine, node)
         try:
-            answer = shell.run(argv, timeout)
+            done = shell.run(argv, timeout)
         except BaseException:
             shell.close()
             raise
         with self._lock:
             self._idle[node].append(shell)
-        return answer
+        if done.returncode:
+            raise self._engine.failed(("exec", node, *argv), done.returncode, done.stderr)
+        return done.stdout
 
     def close(self) -> None:
         """End the shells; those that are asked for later are opened anew."""
@@ -100,10 +102,13 @@ class _Shell:
         """Whether it can be given a command."""
         return self._process.poll() is None
 
-    def run(self, argv: tuple[str, ...], timeout: float) -> str:
-        """Run a command; see NodeShells.run. After an error the shell is of no use any more."""
-        process = self._process
-        stdin, stdout, stderr = _pipes(process)
+    def run(self, argv: tuple[str, ...], timeout: float) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; a shell that ends before it has failed, whatever docker says.
+
+        Raises:
+            InfrastructureError: it did not finish in time; the shell is of no use any more.
+        """
+        stdin, stdout, stderr = _pipes(self._process)
         self._ran += 1
         end = f"{self._mark}-{self._ran}-"
         # In a shell of its own, for `exec`: a program is meant, not what is built into the shell.
@@ -124,17 +129,12 @@ class _Shell:
                         ready.unregister(key.fileobj)
                 if time.monotonic() > deadline:
                     raise self._engine.unfinished(("exec", self._node, *argv), timeout)
-        code = int(out.after) if out.whole and out.after else self._ended()
-        if code:
-            raise self._engine.failed(("exec", self._node, *argv), code, err.text)
-        return out.text
-
-    def _ended(self) -> int:
-        """The exit code of a shell that ended amid a command: not 0, whatever docker says."""
-        try:
-            return self._process.wait(BYE_SECONDS) or 1
-        except subprocess.TimeoutExpired:
-            return 1
+        if out.whole and out.after:
+            code = int(out.after)
+        else:
+            self.close()
+            code = self._process.returncode or 1
+        return subprocess.CompletedProcess(argv, code, out.text, err.text)
 
 
 class _Printed:
