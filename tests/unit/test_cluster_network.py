@@ -20,6 +20,8 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.named: dict[str, list[str]] = {}
+        self.mtu = ""
+        self.options: list[tuple[str, ...]] = []
         self.refuses: Callable[[tuple[str, ...]], bool] = lambda args: False
         self.asked: list[str] = []
 
@@ -27,6 +29,10 @@ class FakeEngine:
         """`docker network inspect|create|rm`."""
         verb, name = args[1], args[-1]
         self.asked.append(verb)
+        if name == "bridge":
+            return subprocess.CompletedProcess(args, int(not self.mtu), self.mtu.encode(), b"")
+        if verb == "create":
+            self.options.append(args[2:-1])
         failed = self.refuses(args) or (name in self.named) == (verb == "create")
         said: Any = ""
         if failed:
@@ -59,6 +65,18 @@ def test_both_subnets_are_named(engine: Any) -> None:
     ensure_network(engine)
 
     assert engine.named == {NETWORK: [IPV6_SUBNET, CHOSEN]}
+
+
+@pytest.mark.parametrize("mtu", ["", "1450"])
+def test_it_has_the_mtu_of_dockers_own_bridge(engine: Any, mtu: str) -> None:
+    """As kind's own network; without such a bridge Docker's default."""
+    engine.mtu = f"{mtu}\n" if mtu else ""
+
+    ensure_network(engine)
+
+    named = f"com.docker.network.driver.mtu={mtu}"
+    assert [named in options for options in engine.options] == [bool(mtu)] * 2
+    assert bool(mtu) or not any("mtu" in word for word in engine.options[0])
 
 
 def test_one_that_is_there_is_left_alone(engine: Any) -> None:

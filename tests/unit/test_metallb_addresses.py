@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from servicelab.cluster.network import ipv4_subnet
 from servicelab.errors import InfrastructureError, UsageError
 from servicelab.metallb.addresses import (
     SLICE,
@@ -17,7 +18,6 @@ from servicelab.metallb.addresses import (
     check_pool,
     choose_slice,
     free_block,
-    ipv4_subnet,
     slices,
 )
 from servicelab.metallb.network import ClusterNetwork, cluster_network, cluster_slice

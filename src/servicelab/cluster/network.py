@@ -6,8 +6,10 @@ was made, and kind leaves the IPv4 subnet to Docker. A network that kind finds, 
 
 from __future__ import annotations
 
+import ipaddress
 import json
-from ipaddress import ip_network
+from collections.abc import Iterable
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from servicelab.errors import InfrastructureError
@@ -16,9 +18,10 @@ if TYPE_CHECKING:
     from servicelab.engine import Engine
 
 NETWORK = "kind"
+_MTU = "com.docker.network.driver.mtu"
 #: What kind derives from the network's name (`generateULASubnetFromName`).
 IPV6_SUBNET = "fc00:f853:ccd:e793::/64"
-#: As kind makes it, on Docker's default bridge MTU.
+#: As kind makes it, but for the MTU.
 _OPTIONS = (
     "--driver", "bridge", "--opt", "com.docker.network.bridge.enable_ip_masquerade=true",
     "--ipv6", "--subnet", IPV6_SUBNET,
@@ -32,13 +35,36 @@ def ensure_network(engine: Engine) -> None:
     """
     if engine.try_docker("network", "inspect", NETWORK).returncode == 0:
         return
-    if engine.try_docker("network", "create", *_OPTIONS, NETWORK).returncode:
+    options = (*_OPTIONS, *_mtu(engine))
+    if engine.try_docker("network", "create", *options, NETWORK).returncode:
         return
     try:
         (made,) = json.loads(engine.docker("network", "inspect", NETWORK))
-        subnets = [each["Subnet"] for each in made["IPAM"]["Config"]]
-        chosen = next(each for each in subnets if ip_network(each).version == 4)
+        chosen = ipv4_subnet(made["IPAM"]["Config"] or ())
         engine.docker("network", "rm", NETWORK)
-        engine.docker("network", "create", *_OPTIONS, "--subnet", chosen, NETWORK)
-    except (InfrastructureError, StopIteration):
+        engine.docker("network", "create", *options, "--subnet", str(chosen), NETWORK)
+    except InfrastructureError:
         return  # somebody else made it meanwhile, or uses it already
+
+
+def _mtu(engine: Engine) -> tuple[str, ...]:
+    """The option that gives the MTU of Docker's own bridge, as kind does, if it has one."""
+    asked = f'{{{{index .Options "{_MTU}"}}}}'
+    said = engine.try_docker("network", "inspect", "--format", asked, "bridge").stdout.strip()
+    return ("--opt", f"{_MTU}={said.decode()}") if said.isdigit() else ()
+
+
+def ipv4_subnet(configurations: Iterable[dict[str, str]]) -> IPv4Network:
+    """The IPv4 subnet of a Docker network's IPAM configurations.
+
+    Raises:
+        InfrastructureError: there is none.
+    """
+    for each in configurations:
+        subnet = ipaddress.ip_network(each.get("Subnet", "::/0"))
+        if isinstance(subnet, IPv4Network):
+            return subnet
+    raise InfrastructureError(
+        "the cluster's network has no IPv4 subnet, and load balancers need one",
+        remedy="remove the Docker network `kind` when no cluster runs; kind makes it anew",
+    )

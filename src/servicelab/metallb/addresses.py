@@ -7,7 +7,6 @@ of the subnet that no other cluster has, and never are the network's or the broa
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -168,19 +167,3 @@ def check_pool(pool: AddressRange, subnet: IPv4Network, advised: AddressRange) -
                 f"the pool {pool} has {address}, which is {what} address of {subnet}",
                 remedy=f"choose addresses from {advised}",
             )
-
-
-def ipv4_subnet(configurations: Iterable[dict[str, str]]) -> IPv4Network:
-    """The IPv4 subnet of a Docker network's IPAM configurations.
-
-    Raises:
-        InfrastructureError: there is none.
-    """
-    for each in configurations:
-        subnet = ipaddress.ip_network(each.get("Subnet", "::/0"))
-        if isinstance(subnet, IPv4Network):
-            return subnet
-    raise InfrastructureError(
-        "the cluster's network has no IPv4 subnet, and load balancers need one",
-        remedy="remove the Docker network `kind` when no cluster runs; kind makes it anew",
-    )

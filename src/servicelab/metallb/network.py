@@ -12,9 +12,9 @@ from filelock import FileLock
 
 from servicelab.cache import state_root
 from servicelab.cluster.lease import cluster_folder, clusters_root
-from servicelab.cluster.network import NETWORK
+from servicelab.cluster.network import NETWORK, ipv4_subnet
 from servicelab.errors import UsageError
-from servicelab.metallb.addresses import AddressRange, choose_slice, ipv4_subnet
+from servicelab.metallb.addresses import AddressRange, choose_slice
 
 if TYPE_CHECKING:
     from servicelab.engine import Engine
