@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 
 from servicelab import claim, eventually
-from servicelab.observe.ipvs import IPSETS, NAT_RULES
 from servicelab.verdict import deadlines
 
 #: What kube-proxy serves itself, by default: its metrics and its health check.
 KUBE_PROXY_PORTS = {10249, 10256}
-#: Where ipvs mode keeps the node ports whose clients keep their addresses.
-LOCAL_PORTS = "KUBE-NODE-PORT-LOCAL-TCP"
 #: Processes of a line of `ss`: users:(("kube-proxy",pid=412,fd=14))
 PROCESS = re.compile(r'\("([^"]+)",pid=')
 
@@ -101,8 +98,7 @@ def test_whose_address_a_pod_sees(web, expose, nodes, outside, verdict):
 
     web.lab.patch_service("picked", externalTrafficPolicy="Local")
     keeps_to_its_own(web, nodes)
-    if web.lab.cluster.mode == "ipvs":
-        is_let_through_unmasqueraded(web, nodes, port)
+    service.listed_in_ipsets()
 
     failures = set()
     for node in nodes:
@@ -140,25 +136,6 @@ def keeps_to_its_own(web, nodes) -> None:
         lambda found: found == wanted,
         deadline=deadlines.current().rules_programmed,
         expecting=f"each node's node port to lead to its own Pods only, {wanted}",
-    )
-
-
-def is_let_through_unmasqueraded(web, nodes, port: int) -> None:
-    """Wait until each node's ipset of such ports has this one, and a rule asks that set.
-
-    In ipvs mode nothing else tells on a node without a Pod that the policy has got there.
-    """
-    run = web.lab.cluster.docker_exec
-
-    def there(node) -> bool:
-        sets, nat = run(node.name, *IPSETS), run(node.name, *NAT_RULES)
-        return f"add {LOCAL_PORTS} {port}\n" in sets and f"--match-set {LOCAL_PORTS} dst" in nat
-
-    eventually(
-        lambda: {node.name: there(node) for node in nodes},
-        lambda found: all(found.values()),
-        deadline=deadlines.current().rules_programmed,
-        expecting=f"{LOCAL_PORTS} of every node to have {port}, and a rule that asks it",
     )
 
 

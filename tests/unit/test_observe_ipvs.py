@@ -11,7 +11,7 @@ import pytest
 
 from servicelab.observe.ipvs import missing_in_sets, parse_ipvs, read_ipvs, tick_rate
 from servicelab.observe.ipvs_table import IpSet, parse_sets, parse_table
-from servicelab.observe.model import Backend, ServiceRule, rules_for
+from servicelab.observe.model import Backend, Kind, ServiceRule, rules_for
 from servicelab.observe.service_addresses import ServiceAddresses, addresses_of
 from servicelab.observe.unreadable import RulesUnreadable
 from servicelab.verdict import deadlines
@@ -330,3 +330,37 @@ def test_a_load_balancers_address_has_a_set_of_its_own() -> None:
 
     assert missing_in_sets([rule], SAVED, NAT) == ("KUBE-LOAD-BALANCER 172.30.0.230,tcp:80",)
     assert missing_in_sets([replace(rule, kind="external")], SAVED, NAT) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "ip", "entry", "name", "further"),
+    [
+        ("node", "", "30001", "KUBE-NODE-PORT-UDP", "KUBE-NODE-PORT-LOCAL-UDP"),
+        (
+            "loadbalancer",
+            "172.30.0.230",
+            "172.30.0.230,udp:30001",
+            "KUBE-LOAD-BALANCER",
+            "KUBE-LOAD-BALANCER-LOCAL",
+        ),
+    ],
+)
+def test_what_keeps_its_clients_address_has_a_further_set(
+    kind: Kind, ip: str, entry: str, name: str, further: str
+) -> None:
+    """Under externalTrafficPolicy: Local, for what faces outwards; the first set alone is no
+    proof that the policy has got to the node."""
+    backends = (Backend("10.244.1.2", 80, 1.0),)
+    rules = [
+        ServiceRule("lab", "web", "", "UDP", ip, 30001, kind, backends),
+        ServiceRule("lab", "web", "", "TCP", "10.96.0.16", 80, "cluster", backends),
+    ]
+    saved = f"{SAVED}create {name} some:kind\nadd {name} {entry}\n"
+    nat = f"{NAT} --match-set {name} dst \n"
+
+    assert missing_in_sets(rules, saved, nat) == ()
+    assert missing_in_sets(rules, saved, nat, local=True) == (f"{further} {entry}",)
+    saved += f"create {further} some:kind\nadd {further} {entry}\n"
+    assert missing_in_sets(rules, saved, nat, local=True) == (f"a rule that asks {further}",)
+    nat += f" --match-set {further} dst \n"
+    assert missing_in_sets(rules, saved, nat, local=True) == ()

@@ -298,8 +298,10 @@ class Lab:
         from servicelab.observe.ipvs import IPSETS, NAT_RULES, missing_in_sets
 
         run = self.cluster.docker_exec
+        found: Any = self.core.read_namespaced_service(service, self.namespace)
+        local = found.spec.external_traffic_policy == "Local"
         return {
-            node: missing_in_sets(rules, run(node, *IPSETS), run(node, *NAT_RULES))
+            node: missing_in_sets(rules, run(node, *IPSETS), run(node, *NAT_RULES), local=local)
             for node, rules in self.rules(service).items()
         }
 

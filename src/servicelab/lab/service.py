@@ -135,16 +135,26 @@ class Service:
             tell=lambda seen: "; ".join(_led_in_words(node, seen[node]) for node in sorted(seen)),
             every=0.1,
         )
-        if self.lab.cluster.mode == "ipvs":
-            eventually(
-                lambda: self.lab.missing_in_sets(self.name),
-                lambda lacking: not any(lacking.values()),
-                deadline=deadlines.current().rules_programmed,
-                expecting=f"the ipsets of every node to have {self}",
-                tell=lambda lacking: "; ".join(
-                    f"{node} lacks {', '.join(each)}" for node, each in lacking.items() if each
-                ),
-            )
+        self.listed_in_ipsets()
+
+    def listed_in_ipsets(self) -> None:
+        """Wait, in ipvs mode, until the ipsets of every node have this Service's addresses, as its
+        externalTrafficPolicy wants it: they come after the rules that `programmed` looks at.
+
+        Raises:
+            NotProved: some node's do not, within `rules_programmed`.
+        """
+        if self.lab.cluster.mode != "ipvs":
+            return
+        eventually(
+            lambda: self.lab.missing_in_sets(self.name),
+            lambda lacking: not any(lacking.values()),
+            deadline=deadlines.current().rules_programmed,
+            expecting=f"the ipsets of every node to have {self}",
+            tell=lambda lacking: "; ".join(
+                f"{node} lacks {', '.join(each)}" for node, each in lacking.items() if each
+            ),
+        )
 
     def settles_on(self, pods: Collection[LabPod], *, port: int = 80) -> None:
         """Wait until endpoints, then the rules of every node, are exactly these Pods.

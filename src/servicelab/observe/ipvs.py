@@ -32,6 +32,11 @@ _SETS = {
     "node": "KUBE-NODE-PORT-{protocol}",
     "loadbalancer": "KUBE-LOAD-BALANCER",
 }
+#: The further set of what keeps its client's address, under externalTrafficPolicy: Local.
+_LOCAL_SETS = {
+    "node": "KUBE-NODE-PORT-LOCAL-{protocol}",
+    "loadbalancer": "KUBE-LOAD-BALANCER-LOCAL",
+}
 #: Ticks a second that a Linux kernel may have (CONFIG_HZ).
 TICK_RATES = (100, 250, 300, 1000)
 #: Seconds of sessionAffinity: ClientIP where the Service names none.
@@ -73,7 +78,9 @@ def read_ipvs(cluster: Cluster, node_name: str) -> tuple[ServiceRule, ...]:
         raise RulesUnreadable(IPVS_TABLE, str(error)) from error
 
 
-def missing_in_sets(rules: Iterable[ServiceRule], saved: str, nat: str) -> tuple[str, ...]:
+def missing_in_sets(
+    rules: Iterable[ServiceRule], saved: str, nat: str, *, local: bool = False
+) -> tuple[str, ...]:
     """What is not there yet for some rules, beside the table: each as "SET ENTRY" or in words.
 
     kube-proxy writes its sets after the table, and after them the rule that asks a set which was
@@ -84,6 +91,8 @@ def missing_in_sets(rules: Iterable[ServiceRule], saved: str, nat: str) -> tuple
         rules: of the node, with backends.
         saved: the output of `ipset save` there.
         nat: the output of `iptables-save --table nat` there.
+        local: their Service has externalTrafficPolicy: Local. In ipvs mode only these sets tell on
+            a node without a Pod that the policy has got there.
 
     Raises:
         RulesUnreadable: the first text is something else.
@@ -93,16 +102,19 @@ def missing_in_sets(rules: Iterable[ServiceRule], saved: str, nat: str) -> tuple
     for rule in rules:
         if not rule.backends or rule.protocol == "SCTP" or rule.kind not in _SETS:
             continue
-        name = _SETS[rule.kind].format(protocol=rule.protocol)
         entry = (
             str(rule.port)
             if rule.kind == "node"
             else f"{rule.ip},{rule.protocol.lower()}:{rule.port}"
         )
-        if entry not in sets.get(name, ()):
-            missing.append(f"{name} {entry}")
-        elif f" --match-set {name} " not in nat:
-            missing.append(f"a rule that asks {name}")
+        wanted = [_SETS[rule.kind]]
+        if local and rule.kind in _LOCAL_SETS:
+            wanted.append(_LOCAL_SETS[rule.kind])
+        for name in (each.format(protocol=rule.protocol) for each in wanted):
+            if entry not in sets.get(name, ()):
+                missing.append(f"{name} {entry}")
+            elif f" --match-set {name} " not in nat:
+                missing.append(f"a rule that asks {name}")
     return tuple(missing)
 
 
