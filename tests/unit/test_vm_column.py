@@ -21,6 +21,7 @@ from servicelab.errors import InfrastructureError, ServicelabError
 from servicelab.report.results import PlannedTest
 from servicelab.vm import column, room
 from servicelab.vm.column import GuestColumn, without
+from servicelab.vm.durations import ENTRY
 from servicelab.vm.orders import IN_GUEST
 from servicelab.vm.part import MODULES
 from servicelab.vm.running import Ended, Errand
@@ -316,12 +317,39 @@ def node_ids(lab: FakeLab) -> list[str]:
     return sorted(test["nodeid"].rpartition("/")[2] for claim in claims for test in claim["tests"])
 
 
+UNSET = """
+@pytest.fixture
+def unset():
+    raise AssertionError("no server")
+
+def test_unset(proxy_mode, unset):
+    pass
+"""
 IN_MODULE = ["test_lab.py::test_answers[ipvs]", "test_lab.py::test_rotates[ipvs]"]
 BEHIND_IT = [
     "test_more.py::test_answers_again[ipvs]",
     "test_more.py::test_ends[ipvs-[c]]",
     "test_more.py::test_ends[ipvs-a::b]",
 ]
+
+
+def test_the_next_run_splits_by_what_the_tests_took(wide_lab: FakeLab, process: Process) -> None:
+    """With their fixtures. A test that never came to run says nothing, nor does a spoilt file."""
+    wide_lab.tests(f"import time\n{TESTS}    time.sleep(0.4)\n{UNSET}")
+    wide_lab.run("--guests=2", "--proxy-mode=ipvs")
+    cached = wide_lab.pytester.path / ".pytest_cache" / "v" / ENTRY
+    took = json.loads(cached.read_text())
+
+    slow = f"labs/clusterip/{IN_MODULE[1]}"
+    assert took.pop(slow) >= 0.4
+    assert sum(took.values()) < 0.4
+    assert f"labs/clusterip/{BEHIND_IT[0]}" in took
+    assert not [nodeid for nodeid in took if "test_unset" in nodeid]
+
+    for text in ("[]", f'{{"{slow}": "long"}}', "{"):
+        cached.write_text(text)
+        wide_lab.run("--guests=2", "--proxy-mode=ipvs")
+        assert json.loads(cached.read_text())[slow] >= 0.4
 
 
 def test_two_guests_run_a_part_each(wide_lab: FakeLab, process: Process) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from servicelab.report.results import PlannedTest
 from servicelab.vm import room
+from servicelab.vm.durations import ENTRY, Durations
 from servicelab.vm.part import MODULES, OwnPart, part_of_environment
 from servicelab.vm.split import CLUSTER, LONG, GuestTest, Part, parts_for, split
 
@@ -176,3 +177,16 @@ def test_room_is_processors_and_memory(
     )
 
     assert room.room_for_guests() == guests
+
+
+def test_what_a_test_took_the_last_time_counts() -> None:
+    """It moves the others; one that never ran keeps what it is thought to take."""
+    given = [*made_of("a.py", 1), *made_of("b.py", 1), *made_of("c.py", 2)]
+    took = {given[0].plan.nodeid: 100.0, "gone.py::test": 5.0}
+    cache = SimpleNamespace(get=lambda key, default: took if key == ENTRY else default)
+
+    known = Durations(cast("Any", cache)).known(given)
+
+    assert [test.seconds for test in known] == [100.0, 30.0, 30.0, 30.0]
+    assert [part.seconds for part in split(known, 2)] == [100.0, 90.0]
+    assert Durations(None).known(given) == given

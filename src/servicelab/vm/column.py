@@ -24,6 +24,7 @@ from servicelab.progress import Progress
 from servicelab.report.recorder import Recorder
 from servicelab.report.uncaptured import Uncaptured
 from servicelab.verdict.selection import mode_of
+from servicelab.vm.durations import Durations
 from servicelab.vm.orders import IN_GUEST
 from servicelab.vm.part import MODULES
 from servicelab.vm.reports import RUN_FOLDER
@@ -116,11 +117,15 @@ class GuestColumn:
         self.recorder.planned |= {plan.nodeid: plan for plan in plans if plan.claim}
         wanted = config.option.guests
         room = self.room() if wanted is None else wanted
-        parts = parts_for(self.left_out.values(), wanted=wanted, room=room)
+        durations = Durations(getattr(config, "cache", None))
+        parts = parts_for(durations.known(self.left_out.values()), wanted=wanted, room=room)
         progress = Progress(stream=Uncaptured(config))
         progress.say(_announced(parts))
         stays = self._stays(session, parts)
+        config.pluginmanager.register(durations)
         outcomes = self._outcomes(config, stays, progress)
+        config.pluginmanager.unregister(durations)
+        durations.keep()
         for stay, outcome in zip(stays, outcomes, strict=True):
             stay.ended(outcome)
         if any(isinstance(outcome, Ended) and outcome.interrupted for outcome in outcomes):
