@@ -122,6 +122,23 @@ def test_a_guest_that_fails_says_so_with_its_console(
     assert nothing_left(tmp_path)
 
 
+SHORT_OF_MEMORY = """
+print('Memory cgroup out of memory: Killed process 7 (hog) total-vm:9kB')
+print('Out of memory: Killed process 8 (kube-apiserver) total-vm:9kB')
+print('Out of memory: Killed process 9 (kube-apiserver) total-vm:9kB', flush=True)
+"""
+
+
+@pytest.mark.parametrize(("program", "names"), [("", ()), (SHORT_OF_MEMORY, ("kube-apiserver",))])
+def test_what_was_ended_for_want_of_memory_is_known(
+    monkeypatch: pytest.MonkeyPatch, orders: Orders, program: str, names: tuple[str, ...]
+) -> None:
+    """For the guest's, not for a container's own share."""
+    with started(monkeypatch, orders, READY + program + say("exit 0")) as (running, _):
+        assert _run(running) == 0
+        assert running.starved == names
+
+
 def _run(running: Guest) -> int:
     running.wait_until_it_runs()
     return running.wait()

@@ -32,6 +32,7 @@ class Guest:
         self.code = code
         self.thread = threading.current_thread()
         self.enough = threading.Event()
+        self.starved: tuple[str, ...] = ()
 
     def signal(self, number: int) -> None:
         """Take a signal."""
@@ -116,6 +117,8 @@ class House:
         if orders.command[-1] == "broken":
             raise InfrastructureError("the guest did not start")
         guest = Guest(self.patience)
+        if orders.command[-1] == "hungry":
+            guest.starved = ("kube-apiserver", "etcd")
         self.started.append(guest)
         if self.signals:
             self.both.wait(20)
@@ -175,6 +178,18 @@ def test_a_guest_that_was_stopped_before_is_not_started(house: House) -> None:
 
     assert run(both) == [Ended(5, ()), Ended(130, ())]
     assert len(house.started) == 1
+
+
+def test_a_guest_that_ran_out_of_memory_is_told_of(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever its command made of it."""
+    run_in_guests(errands("true", "hungry"), memory=0.25, progress=Progress())
+
+    assert capsys.readouterr().err.strip() == (
+        "guest 2 ran out of memory, and its kernel ended kube-apiserver, etcd: what failed in it "
+        "may have failed for that"
+    )
 
 
 def test_memory_for_all_is_asked_for_at_once(house: House) -> None:

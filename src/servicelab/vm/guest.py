@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import select
 import shutil
@@ -32,6 +33,9 @@ from servicelab.vm.streams import Sinks, pass_on, take_lines
 MEMORY_FOLDER = Path("/dev/shm")
 CONSOLE = "console"
 PREFIX = "servicelab-vm-"
+#: What a kernel says of a process that it ended because nobody had memory left; not because a
+#: container had used up its own share.
+NO_MEMORY = re.compile(r"(?<!cgroup )[Oo]ut of memory: Killed process \d+ \((.*?)\)")
 #: Ctrl-C this often, and the guest is ended without asking.
 PATIENCE = 3
 
@@ -83,6 +87,16 @@ class Guest:
     def signals(self) -> tuple[int, ...]:
         """What it was sent."""
         return tuple(self._signals)
+
+    @property
+    def starved(self) -> tuple[str, ...]:
+        """What its kernel ended for want of memory, by name."""
+        return tuple(dict.fromkeys(NO_MEMORY.findall(self._console)))
+
+    @property
+    def _console(self) -> str:
+        console = self._record.folder / CONSOLE
+        return console.read_text(errors="replace") if console.exists() else ""
 
     def signal(self, number: int) -> None:
         """Send a signal to the command; it may be called from a signal handler."""
@@ -168,8 +182,7 @@ class Guest:
         self._process.wait()
 
     def _failure(self, why: str, what: str) -> InfrastructureError:
-        console = self._record.folder / CONSOLE
-        said = console.read_text(errors="replace") if console.exists() else ""
+        said = self._console
         # Two guests of one run may fail: they are on different processors.
         kept = state_root() / "logs" / f"guest-console-{self._record.processor}.log"
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -30,10 +30,12 @@ class Ended:
     Attributes:
         code: its exit code; 128 and the signal's number if one ended it.
         signals: what we got meanwhile and passed on.
+        starved: what the guest's kernel ended for want of memory, by name.
     """
 
     code: int
     signals: tuple[int, ...]
+    starved: tuple[str, ...] = ()
 
     @property
     def interrupted(self) -> bool:
@@ -91,7 +93,9 @@ def run_in_guest(
         signals_to([started]),
     ):
         started.wait_until_it_runs()
-        return Ended(started.wait(), started.signals)
+        ended = Ended(started.wait(), started.signals, started.starved)
+        _tell_of_memory([ended], progress)
+        return ended
 
 
 def run_in_guests(
@@ -141,11 +145,13 @@ def run_in_guests(
             for order, errand in zip(orders, errands, strict=True)
         ]
         try:
-            return [each.result() for each in running]
+            outcomes = [each.result() for each in running]
         except BaseException:
             for each in reins:
                 each.stop()
             raise
+    _tell_of_memory(outcomes, progress)
+    return outcomes
 
 
 def _run(machine: Machine, orders: Orders, errand: Errand) -> Ended | ServicelabError:
@@ -156,9 +162,19 @@ def _run(machine: Machine, orders: Orders, errand: Errand) -> Ended | Servicelab
         with guest(machine, orders, errand.sinks) as started:
             started.wait_until_it_runs()
             reins.lead(started)
-            return Ended(started.wait(), reins.signals)
+            return Ended(started.wait(), reins.signals, started.starved)
     except ServicelabError as error:
         return error
+
+
+def _tell_of_memory(outcomes: Sequence[Ended | ServicelabError], progress: Progress) -> None:
+    for number, outcome in enumerate(outcomes, 1):
+        if isinstance(outcome, Ended) and outcome.starved:
+            which = f"guest {number}" if len(outcomes) > 1 else "the guest"
+            progress.say(
+                f"{which} ran out of memory, and its kernel ended {', '.join(outcome.starved)}: "
+                "what failed in it may have failed for that"
+            )
 
 
 def _parts(memory: float, progress: Progress) -> Parts:
