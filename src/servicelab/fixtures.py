@@ -36,6 +36,30 @@ if TYPE_CHECKING:
     from servicelab.world import World
 
 
+#: The cluster, once the session has one.
+CLUSTER = pytest.StashKey["Cluster"]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After the last test, say so to the cluster, before the session's fixtures are taken down."""
+    if nextitem is None:
+        _session_leaves(item.config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Likewise, where the last test was not known to be the last: on Ctrl-C."""
+    _session_leaves(session.config)
+
+
+def _session_leaves(config: pytest.Config) -> None:
+    cluster = config.stash.get(CLUSTER, None)
+    # A worker of xdist leaves the cluster to the others.
+    if cluster is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+        cluster.going = cluster.ours and not cluster.keep
+
+
 def session_owner() -> ProcessIdentity:
     """The process that a cluster's lease names: under xdist the controller, not a worker."""
     under_xdist = "PYTEST_XDIST_WORKER" in os.environ
@@ -105,7 +129,7 @@ def kind_cluster(pytestconfig: pytest.Config, kind_config: Path) -> Iterator[Clu
     from servicelab.cluster import cluster_lock, reap
     from servicelab.verdict.run_facts import run_facts
 
-    cluster = cluster_of_session(pytestconfig)
+    cluster = pytestconfig.stash[CLUSTER] = cluster_of_session(pytestconfig)
     chosen = pytestconfig.getoption("kind_config", None)
     with cluster_lock(cluster.name):
         if cluster.ours:

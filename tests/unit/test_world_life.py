@@ -135,6 +135,7 @@ class FakeCluster:
     """A cluster with a folder, and nothing else."""
 
     name = "kind"
+    going = False
     engine = None
     progress = Progress(quiet=True)
     bundle = type("Bundle", (), {"probe_image": "probe:1"})
@@ -184,6 +185,16 @@ def test_a_failing_test_does_not_keep_it(said: list[str]) -> None:
         raise KeyboardInterrupt
 
     assert said[-2:] == ["put back", "remove"]
+
+
+def test_a_cluster_that_goes_takes_it_along(
+    said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is put back in it before."""
+    with beside():
+        monkeypatch.setattr(FakeCluster, "going", True)
+
+    assert said == ["start", "forward", "prove"]
 
 
 def test_a_world_that_can_not_be_proved_is_taken_away(

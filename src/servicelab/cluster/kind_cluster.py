@@ -64,9 +64,11 @@ class Cluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no type
     Attributes:
         ours: servicelab made it, and may switch, disrupt and delete it.
         registry: where its nodes pull images from; None for where their names say.
+        going: it is about to be deleted: what stands in it and beside it goes with it.
     """
 
     ours = True
+    going = False
 
     def __init__(
         self,

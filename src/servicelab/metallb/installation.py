@@ -59,7 +59,7 @@ def installed(
     def leave() -> None:
         users.release(folder)
         # With a cluster that is gone MetalLB is gone too.
-        if not users.live_users(folder) and not cluster.replaced:
+        if not users.live_users(folder) and not (cluster.replaced or cluster.going):
             remove(cluster)
             at_the_end()
 

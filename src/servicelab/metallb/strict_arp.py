@@ -27,8 +27,9 @@ def strict_arp(cluster: Cluster) -> Iterator[None]:
     try:
         yield
     finally:
-        forget_strict_arp(cluster)
-        cluster.switch_mode("ipvs", strict_arp=False)
+        if not cluster.going:
+            forget_strict_arp(cluster)
+            cluster.switch_mode("ipvs", strict_arp=False)
 
 
 def forget_strict_arp(cluster: Cluster) -> None:

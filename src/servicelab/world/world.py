@@ -110,7 +110,8 @@ class _Setting:
             if self._me in users:
                 users.remove(self._me)
             self._write(users)
-            if not users:
+            # The containers beside a cluster go with it.
+            if not users and not self.cluster.going:
                 self._take_away()
 
     def _users(self) -> list[ProcessIdentity]:
