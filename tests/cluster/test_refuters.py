@@ -116,6 +116,9 @@ def test_a_claim_fails_under_its_refuter(
     """Under the fault the claim is not proved, or is another one, for the reason that is stated."""
     refuter = load_refuters(f"{REFUTERS / lab}.py", root=ROOT)[claim]
     (found,) = (each for each in session["claims"] if (each["id"], each["mode"]) == (claim, mode))
+    # Only what nobody knows a verdict of in this mode may be left unasked there.
+    if found["verdict"] == "skipped" and found["known"] is None:
+        pytest.skip(found["message"])
 
     # Where a claim is known to be false, the fault may as well make it true: then it is the other
     # verdict that shows that the test can tell.
