@@ -126,17 +126,25 @@ def keeps_the_policy(lab: Lab, service: str, spec: dict[str, Any]) -> None:
     spec.pop("externalTrafficPolicy")
 
 
-# Where no Pod of the Service runs.
-_FAR_CLIENT = in_clients(
-    nodeSelector={"node-role.kubernetes.io/control-plane": ""},
-    tolerations=[{"operator": "Exists"}],
+# In ipvs mode internalTrafficPolicy: Local is not kept on a node without a Pod: see NP-09.
+_NEAR_CLIENT = in_clients(
+    affinity={
+        "podAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "labelSelector": {"matchLabels": {"app": "web"}},
+                    "topologyKey": "kubernetes.io/hostname",
+                }
+            ]
+        }
+    }
 )
 
 
-def far_client_near_pods(documents: list[Document]) -> list[Document]:
-    """Inside the cluster, a node's clients get Pods of that node only; the client's has none."""
+def near_pods_for_all(documents: list[Document]) -> list[Document]:
+    """Inside the cluster, a node's clients get Pods of that node only; there is one for ours."""
     near = in_services(internalTrafficPolicy="Local").documents
-    return near(_FAR_CLIENT.documents(documents))
+    return near(_NEAR_CLIENT.documents(documents))
 
 
 _ALL = [
@@ -184,9 +192,9 @@ _ALL = [
     ),
     Refuter(
         "NP-08",
-        Fault(documents=far_client_near_pods),
-        expects="the ClusterIP does not answer in a Pod: ",
-        why="The client's node has no Pod of the Service, and the ClusterIP may not use others.",
+        Fault(documents=near_pods_for_all),
+        expects="they lead elsewhere on ",
+        why="The ClusterIP leads to a node's own Pods only, the node port to all.",
     ),
     Refuter(
         "NP-09",
