@@ -370,9 +370,10 @@ class Lab:
         self._others = []
 
     def _delete_namespace(self) -> None:
-        # What has a grace period would keep the namespace, and its node's work, for longer.
         if self._fixes_node_ports:
             # The namespace waits for its Pods; others wait for these numbers.
             self.core.delete_collection_namespaced_service(self.namespace)
-        self.core.delete_collection_namespaced_pod(self.namespace, grace_period_seconds=0)
+        # First the namespace: once it is going it takes no new Pods. For Pods deleted before it
+        # their ReplicaSets made others, half as many again, which started while the next test did.
         self.core.delete_namespace(self.namespace)
+        self.core.delete_collection_namespaced_pod(self.namespace, grace_period_seconds=0)
