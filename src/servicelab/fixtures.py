@@ -7,6 +7,7 @@ name or entry point: so `kind_cluster` is this one, whatever the load order of p
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,19 +56,44 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _session_leaves(config: pytest.Config) -> None:
     cluster = config.stash.get(CLUSTER, None)
-    # A worker of xdist leaves the cluster to the others.
-    if cluster is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+    # A worker of xdist leaves a cluster that they share to the others.
+    alone = not _worker() or _one_for_each_worker(config)
+    if cluster is not None and alone:
         cluster.going = cluster.ours and not cluster.keep
+
+
+def _worker() -> str:
+    """Which of xdist's workers this process is, such as gw0; "" if it is none."""
+    return os.environ.get("PYTEST_XDIST_WORKER", "")
+
+
+def _one_for_each_worker(config: pytest.Config) -> bool:
+    return bool(config.getoption("cluster_per_worker", False))
 
 
 def session_owner() -> ProcessIdentity:
     """The process that a cluster's lease names: under xdist the controller, not a worker."""
-    under_xdist = "PYTEST_XDIST_WORKER" in os.environ
-    return process_identity(os.getppid() if under_xdist else None)
+    return process_identity(os.getppid() if _worker() else None)
 
 
-def cluster_of_session(config: pytest.Config) -> Cluster:
-    """The cluster that the session's options describe; nothing is started."""
+def own_cluster_name(config: pytest.Config) -> str:
+    """The name of the cluster that this process tests on.
+
+    Under xdist, where each worker has one, the first worker's is the session's: one that was kept
+    is used again.
+    """
+    name: str = config.getoption("cluster_name", "servicelab")
+    number = int(_worker().removeprefix("gw") or 0) + 1
+    return f"{name}-{number}" if number > 1 and _one_for_each_worker(config) else name
+
+
+def cluster_of_session(config: pytest.Config, name: str | None = None) -> Cluster:
+    """The cluster that the session's options describe; nothing is started.
+
+    Args:
+        config: with the options.
+        name: of which of its clusters; None for this process's.
+    """
     from servicelab.cluster import Cluster
     from servicelab.progress import Progress
     from servicelab.report.uncaptured import Uncaptured
@@ -87,9 +113,12 @@ def cluster_of_session(config: pytest.Config) -> Cluster:
             owner=session_owner(),
             progress=Progress(stream=Uncaptured(config)),
         )
+    session_name = config.getoption("cluster_name", "servicelab")
+    name = name or own_cluster_name(config)
     return Cluster(
-        config.getoption("cluster_name", "servicelab"),
-        path("kubeconfig"),
+        name,
+        # The file that was named has room for one.
+        path("kubeconfig") if name == session_name else None,
         image=config.getoption("kind_image", None),
         mode=first_mode(config),
         kind_path=path("kind_bin"),
@@ -208,22 +237,26 @@ def world(cluster: Cluster) -> Iterator[World]:
 
 
 def end_session(config: pytest.Config) -> None:
-    """Delete or keep the session's cluster, and stop an engine that nobody needs any more.
+    """Delete or keep the session's clusters, and stop an engine that nobody needs any more.
 
-    Runs once, in the process that the lease names; without a cluster of its own it does nothing.
+    Runs once, in the process that the leases name; without a cluster of its own it does nothing.
     """
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if _worker():
         return
     if config.getoption("context", None):
         cluster_of_session(config).release()
         return
-    from servicelab.cluster import read_lease
+    from servicelab.cluster import all_leases
 
-    lease = read_lease(config.getoption("cluster_name", "servicelab"))
-    if lease is None or lease.owner != process_identity():
+    name = re.escape(config.getoption("cluster_name", "servicelab"))
+    # One of a worker that took a crashed one's place may have any number.
+    ours = re.compile(rf"{name}(-\d+)?" if _one_for_each_worker(config) else name)
+    owned = [lease.cluster for lease in all_leases() if lease.owner == process_identity()]
+    clusters = [cluster_of_session(config, each) for each in owned if ours.fullmatch(each)]
+    if not clusters:
         return
     from servicelab.engine import stop_if_unused
 
-    cluster = cluster_of_session(config)
-    cluster.release()
-    stop_if_unused(cluster.engine)
+    for cluster in clusters:
+        cluster.release()
+    stop_if_unused(clusters[0].engine)

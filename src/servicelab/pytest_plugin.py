@@ -63,6 +63,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "where kubectl looks); it is never switched, disrupted or deleted",
     )
     group.addoption(
+        "--cluster-per-worker",
+        action="store_true",
+        help="with -n: each worker has a cluster of its own (NAME, NAME-2, …), so that no test has "
+        "to wait for another worker's; each takes some 1.5 GiB of memory",
+    )
+    group.addoption(
         "--registry",
         metavar="REGISTRY",
         help="with --context: where its nodes pull the images from, HOST[:PORT][/PROJECT] "
@@ -286,6 +292,11 @@ def _check_existing(config: pytest.Config) -> None:
             )
         checked_registry(config.option.registry)
     if config.option.context:
+        if config.option.cluster_per_worker:
+            raise UsageError(
+                "--cluster-per-worker makes clusters, and --context names one that is there",
+                remedy="leave one of them out",
+            )
         chosen_modes(config)
 
 

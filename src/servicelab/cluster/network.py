@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
+from servicelab.cache import state_root
 from servicelab.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -31,8 +34,16 @@ _OPTIONS = (
 def ensure_network(engine: Engine) -> None:
     """Make the network unless there is one; where that fails, kind makes its own.
 
-    Docker chooses the IPv4 subnet, and gets it named in a second try.
+    Docker chooses the IPv4 subnet, and gets it named in a second try: meanwhile nobody else may
+    find the network, and begin to use it.
     """
+    lock = state_root() / "locks" / "network.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        _ensure_network(engine)
+
+
+def _ensure_network(engine: Engine) -> None:
     if engine.try_docker("network", "inspect", NETWORK).returncode == 0:
         return
     options = (*_OPTIONS, *_mtu(engine))

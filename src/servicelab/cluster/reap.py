@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from filelock import FileLock
+
+from servicelab.cache import state_root
 from servicelab.cluster.api_server import Restart, is_changed, restore_flags
 from servicelab.cluster.containers import node_states, remove_containers
 from servicelab.cluster.creation import stop_kind
@@ -42,16 +45,21 @@ def reap(engine: Engine | None) -> list[Reaped]:
         engine: the engine that answers now; with None (it is gone, and its containers with it)
             only the leases are removed.
     """
-    removed = []
-    for lease in abandoned():
-        if lease.kind:
-            stop_kind(lease.kind)
-        containers = remove_containers(engine, lease.cluster) if engine else ()
-        forget(lease.cluster)
-        pid = lease.owner.pid if lease.owner else "unknown"
-        why = f"its owner, process {pid}, is gone"
-        removed.append(Reaped(lease.cluster, tuple(containers), why))
-    return removed
+    # Two who find the same leftovers would fail each other's removals.
+    lock = state_root() / "locks" / "reap.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        return [_removed(lease, engine) for lease in abandoned()]
+
+
+def _removed(lease: Lease, engine: Engine | None) -> Reaped:
+    if lease.kind:
+        stop_kind(lease.kind)
+    containers = remove_containers(engine, lease.cluster) if engine else ()
+    forget(lease.cluster)
+    pid = lease.owner.pid if lease.owner else "unknown"
+    why = f"its owner, process {pid}, is gone"
+    return Reaped(lease.cluster, tuple(containers), why)
 
 
 def restore_kept() -> dict[str, Restart]:

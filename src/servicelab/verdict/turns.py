@@ -127,9 +127,9 @@ class Turns:
 
 
 def turns_of_worker(config: pytest.Config) -> Turns | None:
-    """The plugin for this process; None if it is no worker."""
+    """The plugin for this process; None if it is no worker, or shares its cluster with none."""
     worker = getattr(config, "workerinput", None)
-    if worker is None:
+    if worker is None or config.option.cluster_per_worker:
         return None
     given = config.option.basetemp
     # xdist gives each worker a folder in one that they share.

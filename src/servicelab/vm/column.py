@@ -46,6 +46,7 @@ HOSTS_OWN = {
     "--junit-xml": 1,
     "--keep-cluster": 0,
     "--guests": 1,
+    "--cluster-per-worker": 0,
     "--deadline": 1,
     "--deadline-factor": 1,
     "-n": 1,
