@@ -116,11 +116,13 @@ def on_nodes(lab: Lab, nodes: list[str], *words: str) -> None:
     Args:
         lab: whose end it is.
         nodes: names of the nodes.
-        words: "route" or "rule", then what `ip route add` or `ip rule add` is to be told.
+        words: "route" or "rule", then what `ip route prepend` or `ip rule add` is to be told.
     """
     kind, *what = words
+    # In the table `local` too: before what stands there, such as ipvs mode's addresses.
+    verb = {"route": "prepend", "rule": "add"}[kind]
     for node in nodes:
-        lab.cluster.docker_exec(node, "ip", kind, "add", *what)
+        lab.cluster.docker_exec(node, "ip", kind, verb, *what)
         lab.on_close(partial(lab.cluster.docker_exec, node, "ip", kind, "del", *what))
 
 

@@ -6,6 +6,8 @@ these faults: each of them must fail, and for the reason that is expected here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from servicelab.lab import Fault, Lab
@@ -67,18 +69,21 @@ def rename_http(service: Document) -> None:
 
 # Faults in what stands there.
 
+# What is looked up first: in ipvs mode a ClusterIP is an address of every node.
+FIRST = ("table", "local")
+
 
 def no_way_from_the_control_plane(lab: Lab) -> None:
     """One node has no route to the Service's address."""
     address = lab.service("web").cluster_ip
-    on_nodes(lab, [lab.cluster.nodes[0].name], "route", "unreachable", f"{address}/32")
+    on_nodes(lab, [lab.cluster.nodes[0].name], "route", "unreachable", f"{address}/32", *FIRST)
 
 
 def silence(lab: Lab) -> None:
     """Every node drops what goes to the Service's address, without a word."""
     address = lab.service("nobody").cluster_ip
     names = [node.name for node in lab.cluster.nodes]
-    on_nodes(lab, names, "route", "blackhole", f"{address}/32")
+    on_nodes(lab, names, "route", "blackhole", f"{address}/32", *FIRST)
 
 
 def no_way_back(lab: Lab) -> None:
@@ -121,8 +126,15 @@ def a_namesake(lab: Lab) -> None:
 
 
 def hijack(lab: Lab) -> None:
-    """Another Service claims the Pods' own addresses, and shares out what goes to them."""
+    """Another Service claims the Pods' own addresses, and shares out what goes to them.
+
+    In ipvs mode they would be every node's own, and nobody would reach a Pod: there two rules share
+    out what goes to the ClusterIP, before IPVS gets it.
+    """
     pods = lab.ready_pods("app=web", 3)
+    if lab.cluster.mode == "ipvs":
+        share_out(lab, [pod.ip for pod in pods[:2]])
+        return
     spec = {
         "selector": {"app": "web"},
         "externalIPs": [pod.ip for pod in pods],
@@ -131,6 +143,20 @@ def hijack(lab: Lab) -> None:
     body = {"metadata": {"name": "hijack"}, "spec": spec}
     lab.core.create_namespaced_service(lab.namespace, body)
     lab.service("hijack").settles_on(pods)
+
+
+def share_out(lab: Lab, ips: Iterable[str]) -> None:
+    """On every node, lead one of three connections to the ClusterIP to each of two Pods."""
+    to = ("--destination", lab.service("web").cluster_ip, "--protocol", "tcp", "--dport", "8080")
+    # One of three, and of those that are left one of two.
+    for place, (of, ip) in enumerate(zip((3, 2), ips, strict=True), 1):
+        turn = ("--match", "statistic", "--mode", "nth", "--every", str(of), "--packet", "0")
+        rule = (*to, *turn, "--jump", "DNAT", "--to-destination", f"{ip}:80")
+        nat = ("iptables", "--wait", "--table", "nat")
+        for node in lab.cluster.nodes:
+            run = partial(lab.cluster.docker_exec, node.name, *nat)
+            run("--insert", "PREROUTING", str(place), *rule)
+            lab.on_close(partial(run, "--delete", "PREROUTING", *rule))
 
 
 # Faults in what a verb does.
