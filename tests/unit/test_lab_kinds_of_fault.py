@@ -115,8 +115,8 @@ def test_a_route_on_nodes_goes_when_the_lab_ends() -> None:
         undo()
 
     assert added == [
-        ("exec", "n1", "ip", "route", "add", "blackhole", "10.96.0.7/32"),
-        ("exec", "n2", "ip", "route", "add", "blackhole", "10.96.0.7/32"),
+        ("exec", "n1", "ip", "route", "prepend", "blackhole", "10.96.0.7/32"),
+        ("exec", "n2", "ip", "route", "prepend", "blackhole", "10.96.0.7/32"),
     ]
     assert lab.done == [
         ("exec", "n1", "ip", "route", "del", "blackhole", "10.96.0.7/32"),
