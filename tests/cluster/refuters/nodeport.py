@@ -126,25 +126,30 @@ def keeps_the_policy(lab: Lab, service: str, spec: dict[str, Any]) -> None:
     spec.pop("externalTrafficPolicy")
 
 
-# In ipvs mode internalTrafficPolicy: Local is not kept on a node without a Pod: see NP-09.
-_NEAR_CLIENT = in_clients(
-    affinity={
-        "podAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": [
-                {
-                    "labelSelector": {"matchLabels": {"app": "web"}},
-                    "topologyKey": "kubernetes.io/hostname",
-                }
-            ]
-        }
-    }
-)
+_PODS_OF_WEB = [
+    {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "kubernetes.io/hostname"}
+]
+_WITH_A_POD = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _PODS_OF_WEB}}
+_WITHOUT_ONE = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _PODS_OF_WEB}}
+
+
+def apart(deployment: Document) -> None:
+    """Run each Pod on a node of its own."""
+    deployment["spec"]["template"]["spec"]["affinity"] = _WITHOUT_ONE
 
 
 def near_pods_for_all(documents: list[Document]) -> list[Document]:
-    """Inside the cluster, a node's clients get Pods of that node only; there is one for ours."""
-    near = in_services(internalTrafficPolicy="Local").documents
-    return near(_NEAR_CLIENT.documents(documents))
+    """Inside the cluster, a node's clients get Pods of that node only; there is one for ours.
+
+    In ipvs mode a node without a Pod leads its clients to all of them, whatever the policy is.
+    """
+    for change in (
+        in_documents("Deployment", apart),
+        in_clients(affinity=_WITH_A_POD),
+        in_services(internalTrafficPolicy="Local"),
+    ):
+        documents = change.documents(documents)
+    return documents
 
 
 _ALL = [
