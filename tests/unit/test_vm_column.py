@@ -94,8 +94,12 @@ class Process:
             return Ended(1, ())
         assert errand.sinks.reports
         with lines_to(errand.sinks.reports) as into:
-            # As its third descriptor.
-            program = f"import os, sys; os.dup2({into}, 3); os.execv(sys.executable, sys.argv[1:])"
+            # As its third descriptor; and with SIGINT as it is in a guest, though a shell that runs
+            # us in the background has it ignored.
+            program = (
+                "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+                f"os.dup2({into}, 3); os.execv(sys.executable, sys.argv[1:])"
+            )
             with subprocess.Popen(
                 [sys.executable, "-c", program, *errand.command],
                 env={**errand.env, IN_GUEST: "1"},
