@@ -76,13 +76,18 @@ def session_owner() -> ProcessIdentity:
     return process_identity(os.getppid() if _worker() else None)
 
 
+def _session_cluster_name(config: pytest.Config) -> str:
+    name: str = config.getoption("cluster_name", "servicelab")
+    return name
+
+
 def own_cluster_name(config: pytest.Config) -> str:
     """The name of the cluster that this process tests on.
 
     Under xdist, where each worker has one, the first worker's is the session's: one that was kept
     is used again.
     """
-    name: str = config.getoption("cluster_name", "servicelab")
+    name = _session_cluster_name(config)
     number = int(_worker().removeprefix("gw") or 0) + 1
     return f"{name}-{number}" if number > 1 and _one_for_each_worker(config) else name
 
@@ -113,12 +118,11 @@ def cluster_of_session(config: pytest.Config, name: str | None = None) -> Cluste
             owner=session_owner(),
             progress=Progress(stream=Uncaptured(config)),
         )
-    session_name = config.getoption("cluster_name", "servicelab")
     name = name or own_cluster_name(config)
     return Cluster(
         name,
         # The file that was named has room for one.
-        path("kubeconfig") if name == session_name else None,
+        path("kubeconfig") if name == _session_cluster_name(config) else None,
         image=config.getoption("kind_image", None),
         mode=first_mode(config),
         kind_path=path("kind_bin"),
@@ -248,7 +252,7 @@ def end_session(config: pytest.Config) -> None:
         return
     from servicelab.cluster import all_leases
 
-    name = re.escape(config.getoption("cluster_name", "servicelab"))
+    name = re.escape(_session_cluster_name(config))
     # One of a worker that took a crashed one's place may have any number.
     ours = re.compile(rf"{name}(-\d+)?" if _one_for_each_worker(config) else name)
     owned = [lease.cluster for lease in all_leases() if lease.owner == process_identity()]

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from servicelab.cluster.lease import Lease, all_leases, forget, lease_path, read_lease
+from servicelab.cluster.lease import (
+    Lease,
+    all_leases,
+    cluster_lock,
+    forget,
+    lease_path,
+    machine_lock,
+    read_lease,
+)
 from servicelab.host import ProcessIdentity, process_identity
 
 
@@ -98,3 +106,12 @@ def test_age_counts_from_creation() -> None:
     young = Lease("lab", None, "", keep=True, made_by="up", node_image="", created=time.time() - 5)
 
     assert 4 < young.age < 60
+
+
+@pytest.mark.parametrize("name", ["reap", "machine/reap", "machine"])
+def test_a_cluster_may_be_called_as_a_lock_of_the_machine_is(cache: Path, name: str) -> None:
+    """Both are held at once by a process that makes a cluster."""
+    with cluster_lock(name), machine_lock("reap"):
+        held = {path.relative_to(cache) for path in cache.rglob("*.lock")}
+
+    assert len(held) == 2

@@ -127,6 +127,15 @@ def cluster_lock(name: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def machine_lock(name: str) -> Iterator[None]:
+    """Hold what all clusters of this machine share, in a folder that no cluster's lock is in."""
+    path = state_root() / "locks" / "machine" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
+
+
 def all_leases() -> list[Lease]:
     """Every lease on this machine, by cluster name."""
     root = clusters_root()

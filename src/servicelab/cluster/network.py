@@ -12,9 +12,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
-from servicelab.cache import state_root
+from servicelab.cluster.lease import machine_lock
 from servicelab.errors import InfrastructureError
 
 if TYPE_CHECKING:
@@ -37,9 +35,7 @@ def ensure_network(engine: Engine) -> None:
     Docker chooses the IPv4 subnet, and gets it named in a second try: meanwhile nobody else may
     find the network, and begin to use it.
     """
-    lock = state_root() / "locks" / "network.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with machine_lock("network"):
         _ensure_network(engine)
 
 

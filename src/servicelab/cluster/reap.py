@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from filelock import FileLock
-
-from servicelab.cache import state_root
 from servicelab.cluster.api_server import Restart, is_changed, restore_flags
 from servicelab.cluster.containers import node_states, remove_containers
 from servicelab.cluster.creation import stop_kind
 from servicelab.cluster.kind_cluster import Cluster
-from servicelab.cluster.lease import Lease, all_leases, cluster_lock, forget, read_lease
+from servicelab.cluster.lease import (
+    Lease,
+    all_leases,
+    cluster_lock,
+    forget,
+    machine_lock,
+    read_lease,
+)
 from servicelab.engine import Engine
 
 
@@ -46,9 +50,7 @@ def reap(engine: Engine | None) -> list[Reaped]:
             only the leases are removed.
     """
     # Two who find the same leftovers would fail each other's removals.
-    lock = state_root() / "locks" / "reap.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with machine_lock("reap"):
         return [_removed(lease, engine) for lease in abandoned()]
 
 

@@ -375,5 +375,6 @@ class Lab:
             self.core.delete_collection_namespaced_service(self.namespace)
         # First the namespace: once it is going it takes no new Pods. For Pods deleted before it
         # their ReplicaSets made others, half as many again, which started while the next test did.
+        # Then the Pods: a grace period would keep the namespace, and its node's work, for longer.
         self.core.delete_namespace(self.namespace)
         self.core.delete_collection_namespaced_pod(self.namespace, grace_period_seconds=0)

@@ -8,10 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
-from servicelab.cache import state_root
-from servicelab.cluster.lease import cluster_folder, clusters_root
+from servicelab.cluster.lease import cluster_folder, clusters_root, machine_lock
 from servicelab.cluster.network import NETWORK, ipv4_subnet
 from servicelab.errors import UsageError
 from servicelab.metallb.addresses import AddressRange, choose_slice
@@ -59,9 +56,7 @@ def cluster_slice(cluster: str, network: ClusterNetwork) -> AddressRange:
     Raises:
         InfrastructureError: the network has none left.
     """
-    lock = state_root() / "locks" / f"{_FILE}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with machine_lock(_FILE):
         own = cluster_folder(cluster) / _FILE
         if (kept := _read(own)) and kept.first in network.subnet and kept.last in network.subnet:
             return kept
