@@ -114,11 +114,11 @@ def test_a_hostile_one_is_contained(
         with applied(cluster, submission, namespace):
             before = time.monotonic()
             told = eventually(
-                lambda: cluster.kubectl("-n", namespace, "get", "pods", "--output=json"),
+                lambda: cluster.kubectl("-n", namespace, "get", "pods,events", "--output=json"),
                 lambda text: all(part in text for part in expected["says"]),
                 deadline=deadlines.current().pod_ready,
                 expecting=f"the cluster to say {expected['says']}",
-                tell=lambda text: f"{len(text)} characters",
+                tell=_in_short,
             )
             neighbour = namespace_name("neighbour")
             with applied(cluster, unchecked(neighbour, pod()), neighbour):
@@ -135,6 +135,17 @@ def test_a_hostile_one_is_contained(
         deadline=deadlines.current().object_deleted,
         expecting="the namespace to be gone",
     )
+
+
+def _in_short(listed: str) -> str:
+    """Of some Pods and events: the containers' states, and what the events say."""
+    items = json.loads(listed)["items"]
+    states = [
+        f"{each['name']} {json.dumps(each['state'])}"
+        for item in items
+        for each in item.get("status", {}).get("containerStatuses", ())
+    ]
+    return "; ".join([*states, *(each["message"] for each in items if each["kind"] == "Event")])
 
 
 def _runs(cluster: Cluster, namespace: str) -> None:

@@ -277,6 +277,16 @@ def crashing(w: World) -> None:
     w.pods = [unready(pod(1), containerStatuses=[status])]
 
 
+@case("readiness", "container main ended with code 1")
+def crashing_between_two_tries(w: World) -> None:
+    ended = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    w.pods = [
+        unready(
+            pod(1), containerStatuses=[{"name": "main", "state": ended, "restartCount": 2}]
+        )
+    ]
+
+
 @case("readiness", "Deployment web has 0 replicas")
 def scaled_to_nothing(w: World) -> None:
     w.pods = []

@@ -18,7 +18,7 @@ from servicelab.grading.intake import Finding, RefusedByServer
 from servicelab.grading.offline import look_offline
 from servicelab.grading.results import Outcome
 from servicelab.grading.scene import NoSuchObject, Scene
-from servicelab.grading.settling import _is_complete
+from servicelab.grading.settling import _is_complete, stuck
 from servicelab.grading.sheet import Sheet
 
 
@@ -91,6 +91,24 @@ def test_a_workload_is_complete_when_its_controller_says_so(
     )
 
     assert _is_complete(workload) is complete
+
+
+def crashed(*, code: int, restarts: int) -> Any:
+    """A Pod whose container has ended."""
+    ended = SimpleNamespace(waiting=None, terminated=SimpleNamespace(exit_code=code))
+    status = SimpleNamespace(state=ended, restart_count=restarts)
+    return SimpleNamespace(status=SimpleNamespace(container_statuses=[status]))
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "told"),
+    [(1, 1, "Pod web: its container ended again, with code 1"), (1, 0, None), (0, 1, None)],
+)
+def test_a_container_that_ends_again_is_not_waited_for(
+    code: int, restarts: int, told: str | None
+) -> None:
+    """Most of the time its status says Error, not CrashLoopBackOff."""
+    assert stuck({"web": crashed(code=code, restarts=restarts)}) == told
 
 
 def owned(name: str, uid: str | None, controller: bool = True) -> Any:

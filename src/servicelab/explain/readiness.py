@@ -143,10 +143,14 @@ def _stuck(status: Json) -> str:
 
 
 def _look_at(s: Snapshot, pod: Json) -> str:
-    crashed = any(
-        ((status.get("state") or {}).get("waiting") or {}).get("reason") == "CrashLoopBackOff"
-        for status in _statuses(pod)
-    )
-    if crashed:
+    if any(map(_crashes_again, _statuses(pod))):
         return f"kubectl -n {s.namespace} logs {name_of(pod)} --previous --all-containers"
     return f"kubectl -n {s.namespace} describe pod {name_of(pod)}"
+
+
+def _crashes_again(status: Json) -> bool:
+    """Has a container ended more than once? The kubelet says so, or leaves the last end's state."""
+    state = status.get("state") or {}
+    if (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff":
+        return True
+    return bool((state.get("terminated") or {}).get("exitCode") and status.get("restartCount"))

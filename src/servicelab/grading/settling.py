@@ -54,6 +54,10 @@ def stuck(pods: Mapping[str, Any]) -> str | None:
             waiting = status.state.waiting if status.state else None
             if waiting and waiting.reason in _STUCK:
                 return f"Pod {name}: {waiting.reason}"
+            # Between two tries the kubelet often leaves the state of the one that ended.
+            ended = status.state.terminated if status.state else None
+            if ended and ended.exit_code and status.restart_count:
+                return f"Pod {name}: its container ended again, with code {ended.exit_code}"
     return None
 
 
