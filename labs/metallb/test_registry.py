@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from servicelab import claim
 from servicelab.manifests import ImageReference
+from servicelab.verdict import deadlines
 
 METALLB = "metallb-system"
 
@@ -13,25 +14,19 @@ def by_component(pods: list[dict], component: str) -> list[dict]:
     return [pod for pod in pods if pod["metadata"]["labels"]["component"] == component]
 
 
-def is_ready(pod: dict) -> bool:
-    """Its Ready condition."""
-    return any(
-        each["type"] == "Ready" and each["status"] == "True" for each in pod["status"]["conditions"]
-    )
-
-
 @claim("LB-02")
 def test_metallb_runs_from_a_private_registry(lab, metallb, cluster):
     """The controller and a speaker on each node are ready; each node pulled their images there."""
     registry, moved = metallb.registry, metallb.rewriting.moved
+    patience = f"--timeout={deadlines.current().pod_ready:.0f}s"
+    all_pods = ("pods", "--all", "--namespace", METALLB)
+    lab.kubectl("wait", "--for=condition=Ready", *all_pods, patience)
     pods = lab.kubectl_json("get", "pods", "--namespace", METALLB)["items"]
     addresses = {node.name: node.ip for node in cluster.nodes}
 
     assert len(by_component(pods, "controller")) == 1, "there is not one controller"
     on_nodes = sorted(pod["spec"]["nodeName"] for pod in by_component(pods, "speaker"))
     assert on_nodes == sorted(addresses), f"speakers run on {on_nodes}"
-    for pod in pods:
-        assert is_ready(pod), f"{pod['metadata']['name']} is not ready"
 
     requests = registry.requests()
     for image in moved.values():

@@ -281,9 +281,7 @@ def crashing(w: World) -> None:
 def crashing_between_two_tries(w: World) -> None:
     ended = {"terminated": {"exitCode": 1, "reason": "Error"}}
     w.pods = [
-        unready(
-            pod(1), containerStatuses=[{"name": "main", "state": ended, "restartCount": 2}]
-        )
+        unready(pod(1), containerStatuses=[{"name": "main", "state": ended, "restartCount": 2}])
     ]
 
 

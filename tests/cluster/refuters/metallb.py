@@ -12,6 +12,7 @@ from typing import Any
 from servicelab.lab import Fault, Lab
 from servicelab.lab.faults import in_documents, in_services, on_nodes
 from servicelab.metallb import AddressRange, vip, webhook
+from servicelab.metallb.strict_arp import SETTINGS
 from servicelab.pins import pins
 from servicelab.registry import ensure_registry
 from servicelab.verdict.refuter import Refuter
@@ -85,26 +86,47 @@ def another_pool(lab: Lab) -> None:
     lab.on_close(partial(webhook.delete, lab.cluster, "IPAddressPool", name))
 
 
-def two_have_the_address(lab: Lab) -> None:
-    """A node that does not announce the address has it on its interface, and answers ARP too."""
+def two_answer_arp(lab: Lab) -> None:
+    """A node that does not announce the address answers ARP for it too.
+
+    In ipvs mode every node has the address, and only strictARP keeps this one silent; in the others
+    it gets it.
+    """
     if not has_web(lab):
         return
     web = lab.service("web")
     address = f"{vip.wait_for_address(web)}/32"
     announcer = vip.wait_for_announcer(web)
     other = next(node.name for node in lab.cluster.nodes if node.name != announcer)
-    lab.cluster.docker_exec(other, "ip", "address", "add", address, "dev", "eth0")
-    lab.on_close(
-        partial(lab.cluster.docker_exec, other, "ip", "address", "del", address, "dev", "eth0")
-    )
+    run = partial(lab.cluster.docker_exec, other)
+    if lab.cluster.mode == "ipvs":
+        silence, _ = SETTINGS
+        before = run("sysctl", "--values", silence).strip()
+        run("sysctl", "--write", f"{silence}=0")
+        lab.on_close(partial(run, "sysctl", "--write", f"{silence}={before}"))
+    else:
+        run("ip", "address", "add", address, "dev", "eth0")
+        lab.on_close(partial(run, "ip", "address", "del", address, "dev", "eth0"))
 
 
-def taken_for_local(lab: Lab) -> None:
-    """Every node takes the address for its own, though it stands on no interface."""
-    if has_web(lab):
-        address = f"{vip.wait_for_address(lab.service('web'))}/32"
-        names = [node.name for node in lab.cluster.nodes]
+def echoed_without_reason(lab: Lab) -> None:
+    """Every node answers pings to the address.
+
+    In ipvs mode it has the address, and kube-proxy's refusal is passed over; in the others it takes
+    the address for its own, though it stands on no interface.
+    """
+    if not has_web(lab):
+        return
+    address = f"{vip.wait_for_address(lab.service('web'))}/32"
+    names = [node.name for node in lab.cluster.nodes]
+    if lab.cluster.mode != "ipvs":
         on_nodes(lab, names, "route", "local", address, "dev", "lo")
+        return
+    rule = ("INPUT", "--destination", address, "--protocol", "icmp", "--jump", "ACCEPT")
+    for name in names:
+        run = partial(lab.cluster.docker_exec, name, "iptables", "--wait")
+        run("--insert", *rule)
+        lab.on_close(partial(run, "--delete", *rule))
 
 
 def bound_to_one_node(lab: Lab) -> None:
@@ -134,6 +156,8 @@ def a_registry_that_nobody_pulled_from(
     lab: Lab, *args: str, stdin: str | None
 ) -> tuple[list[str], str | None]:
     """Another registry, with the same images, stands in the place of the one that was asked."""
+    if args[0] != "wait":
+        return list(args), stdin
     ensure_registry(lab.cluster).remove()
     registry = ensure_registry(lab.cluster)
     for image in pins().metallb_images:
@@ -162,15 +186,15 @@ _ALL = [
     ),
     Refuter(
         "LB-04",
-        Fault(after_apply=two_have_the_address),
+        Fault(after_apply=two_answer_arp),
         expects="ARP for it is answered by 2",
-        why="A second node has the address on its interface.",
+        why="A second node has the address and does not keep silent about it.",
     ),
     Refuter(
         "LB-05",
-        Fault(after_apply=taken_for_local),
-        expects="no interface has the address, but there is an echo",
-        why="The nodes take the address for their own without having it on an interface.",
+        Fault(after_apply=echoed_without_reason),
+        expects="have the address on an interface",
+        why="Whether a node answers does not hang on whether an interface has the address.",
     ),
     Refuter(
         "LB-07",
