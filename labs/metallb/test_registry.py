@@ -18,7 +18,7 @@ def by_component(pods: list[dict], component: str) -> list[dict]:
 def test_metallb_runs_from_a_private_registry(lab, metallb, cluster):
     """The controller and a speaker on each node are ready; each node pulled their images there."""
     registry, moved = metallb.registry, metallb.rewriting.moved
-    patience = f"--timeout={deadlines.current().pod_ready:.0f}s"
+    patience = f"--timeout={deadlines.current().pod_ready.seconds:.0f}s"
     all_pods = ("pods", "--all", "--namespace", METALLB)
     lab.kubectl("wait", "--for=condition=Ready", *all_pods, patience)
     pods = lab.kubectl_json("get", "pods", "--namespace", METALLB)["items"]
