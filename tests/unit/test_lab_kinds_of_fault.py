@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace as Object
 from typing import Any, cast
 
-from servicelab.lab import Lab
+import pytest
+
+from servicelab.lab import Fault, Lab
 from servicelab.lab.faults import (
     frozen,
     in_clients,
@@ -14,6 +16,7 @@ from servicelab.lab.faults import (
     on_nodes,
     once,
     patches,
+    together,
 )
 from servicelab.vantage.pods import client_pod_manifest
 
@@ -90,6 +93,29 @@ def test_once_is_once_in_each_namespace() -> None:
         fault.after_apply(as_lab(FakeLab(namespace)))
 
     assert acted == ["lab-1", "other-1"]
+
+
+def test_faults_together_come_in_their_order() -> None:
+    """Each changes what the one before it left, and acts after it."""
+    acted: list[str] = []
+    first = Fault(after_apply=lambda lab: acted.append("first"), instead={"scale": print})
+    then = Fault(after_apply=lambda lab: acted.append("then"), instead={"label": print})
+    both = together(in_services(selector={}), in_services(type="NodePort"), first, then)
+
+    (service,) = both.documents([web_service()])
+    both.after_apply(as_lab(FakeLab()))
+
+    assert service["spec"] == {"selector": {}, "type": "NodePort"}
+    assert acted == ["first", "then"]
+    assert set(both.instead) == {"scale", "label"}
+
+
+def test_two_faults_cannot_stand_instead_of_one_verb() -> None:
+    """One of them would be lost."""
+    fault = Fault(instead={"scale": print})
+
+    with pytest.raises(ValueError, match="two faults stand instead of scale"):
+        together(fault, fault)
 
 
 def test_endpoints_are_frozen_when_they_list_the_first_pods() -> None:

@@ -43,6 +43,33 @@ class Fault:
 NO_FAULT = Fault()
 
 
+def together(*faults: Fault) -> Fault:
+    """Several faults at once, in this order.
+
+    Args:
+        faults: of these no two stand instead of the same verb.
+
+    Raises:
+        ValueError: two do.
+    """
+    instead: dict[str, Callable[..., Any]] = {}
+    for fault in faults:
+        if twice := instead.keys() & fault.instead.keys():
+            raise ValueError(f"two faults stand instead of {', '.join(sorted(twice))}")
+        instead.update(fault.instead)
+
+    def documents(each: list[Document]) -> list[Document]:
+        for fault in faults:
+            each = fault.documents(each)
+        return each
+
+    def after_apply(lab: Lab) -> None:
+        for fault in faults:
+            fault.after_apply(lab)
+
+    return Fault(documents, after_apply, instead)
+
+
 def in_documents(kind: str, change: Callable[[Document], object]) -> Fault:
     """Change every object of a kind, in place, before it is applied."""
 

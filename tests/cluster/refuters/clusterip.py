@@ -20,6 +20,7 @@ from servicelab.lab.faults import (
     on_nodes,
     once,
     patches,
+    together,
 )
 from servicelab.verdict import statistics
 from servicelab.verdict.refuter import Refuter
@@ -300,7 +301,7 @@ _ALL = [
     ),
     Refuter(
         "AFF-01",
-        Fault(documents=_FAR_CLIENT.documents, after_apply=once(hijack).after_apply),
+        together(_FAR_CLIENT, once(hijack)),
         expects="not sticky",
         why="A Service on the Pods' own addresses shares out again what affinity had decided.",
     ),

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from servicelab.lab import Fault, Lab
-from servicelab.lab.faults import in_clients, in_documents, in_services, patches
+from servicelab.lab.faults import in_clients, in_documents, in_services, patches, together
 from servicelab.pins import pins
 from servicelab.verdict.refuter import Refuter
 
@@ -138,19 +138,13 @@ def apart(deployment: Document) -> None:
     deployment["spec"]["template"]["spec"]["affinity"] = _WITHOUT_ONE
 
 
-def near_pods_for_all(documents: list[Document]) -> list[Document]:
-    """Inside the cluster, a node's clients get Pods of that node only; there is one for ours.
-
-    In ipvs mode a node without a Pod leads its clients to all of them, whatever the policy is.
-    """
-    for change in (
-        in_documents("Deployment", apart),
-        in_clients(affinity=_WITH_A_POD),
-        in_services(internalTrafficPolicy="Local"),
-    ):
-        documents = change.documents(documents)
-    return documents
-
+# A node's clients get Pods of that node only; there is one for ours, since in ipvs mode a node
+# without a Pod leads its clients to all of them, whatever the policy is.
+_NEAR_PODS_FOR_ALL = together(
+    in_documents("Deployment", apart),
+    in_clients(affinity=_WITH_A_POD),
+    in_services(internalTrafficPolicy="Local"),
+)
 
 _ALL = [
     Refuter(
@@ -197,7 +191,7 @@ _ALL = [
     ),
     Refuter(
         "NP-08",
-        Fault(documents=near_pods_for_all),
+        _NEAR_PODS_FOR_ALL,
         expects="they lead elsewhere on ",
         why="The ClusterIP leads to a node's own Pods only, the node port to all.",
     ),
