@@ -48,8 +48,8 @@ def without_sharing_key(service: Document) -> None:
 
 
 def still_strict(lab: Lab, **settings: Any) -> dict[str, Any]:
-    """Another scheduler instead, so that there is a change."""
-    return {"scheduler": "rr" if settings.get("strict_arp") else "wrr", "strict_arp": True}
+    """Another scheduler instead, so that there is a change; in the end that of before."""
+    return {"scheduler": "" if settings["strict_arp"] else "wrr", "strict_arp": True}
 
 
 # Faults in what stands there.
