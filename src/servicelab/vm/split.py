@@ -13,9 +13,9 @@ from servicelab.verdict.claims import claim_of
 from servicelab.verdict.selection import CLAIM_TEST, is_disruptive, mode_of
 
 #: Seconds that a test takes in a guest, with its fixtures, as measured there on two cores.
-ORDINARY = 30.0
+ORDINARY = 20.0
 #: One that is marked `slow` or `disruptive`, likewise.
-LONG = 150.0
+LONG = 160.0
 #: Seconds until a guest has a cluster: a second guest is to spare more than it costs.
 CLUSTER = 85.0
 #: What stands for longer than a module.
