@@ -126,3 +126,18 @@ def test_what_stays_is_told() -> None:
             made.remove()
     finally:
         deadlines.use(before)
+
+
+def test_of_more_services_the_end_is_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API server deletes one after the other."""
+    waited: list[float] = []
+    monkeypatch.setattr(
+        "servicelab.lab.fillers.eventually",
+        lambda *args, deadline, **options: waited.append(deadline.seconds),
+    )
+    for count in (1, 1000, 2500):
+        made = fillers(FakeApi())
+        made.grow_to(count)
+        made.remove()
+
+    assert waited == [120, 120, 300]

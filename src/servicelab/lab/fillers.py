@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,13 @@ class Fillers:
         """Delete them all, and wait until the API server has none.
 
         Raises:
-            NotProved: it still has some after `many_services_gone`.
+            NotProved: it still has some after `many_services_gone`, or so many times that as there
+                are thousands of them.
         """
         from kubernetes.client.exceptions import ApiException
+
+        patience = deadlines.current().many_services_gone
+        thousands = max(1.0, len(self) / 1000)
 
         deletes: tuple[Any, ...] = (
             self._lab.core.delete_collection_namespaced_service,
@@ -89,7 +94,7 @@ class Fillers:
             eventually(
                 delete,
                 lambda left: not left,
-                deadline=deadlines.current().many_services_gone,
+                deadline=replace(patience, seconds=patience.seconds * thousands),
                 expecting=f"no filler Service in {self._lab.namespace}",
                 tell=lambda left: f"left are {', '.join(left)}",
                 # After a minute the API server gives up, and does the rest when asked again.

@@ -176,8 +176,9 @@ class Deadlines:
     many_services_gone: Deadline = Deadline(
         "many_services_gone",
         120,
-        "the API server has deleted thousands of Services",
-        "17 s for 1,200 and their EndpointSlices on 2 busy cores: it deletes one after the other",
+        "the API server has deleted a thousand Services",
+        "17 s for 1,200 and their EndpointSlices on 2 busy cores, more than 120 s for 5,000: it "
+        "deletes one after the other",
     )
     affinity_forgotten: Deadline = Deadline(
         "affinity_forgotten",
