@@ -19,7 +19,7 @@ import yaml
 
 from servicelab.cluster.mode_leftovers import KernelState, clean, kernel_state
 from servicelab.errors import InfrastructureError
-from servicelab.observe.proxy_effort import proxy_effort
+from servicelab.observe.proxy_effort import KUBE_PROXY_URL, proxy_effort
 from servicelab.verdict import NotProved, deadlines, eventually
 from servicelab.verdict.watching import watch_until
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 NAMESPACE = "kube-system"
 CONFIG_MAP = "kube-proxy"
 SELECTOR = "k8s-app=kube-proxy"
-#: kube-proxy's own report, on each node's loopback (its default metricsBindAddress).
-MODE_URL = "http://127.0.0.1:10249/proxyMode"
 
 
 class ModeRefused(InfrastructureError):
@@ -273,7 +271,7 @@ def mode_seen(cluster: Cluster, vantage: NodeVantage) -> ModeSeen:
 
 def mode_reported(vantage: NodeVantage) -> str:
     """The mode that a node's kube-proxy says it runs in; "" if it does not answer."""
-    reply = vantage.get(MODE_URL, timeout=1.0)
+    reply = vantage.get(f"{KUBE_PROXY_URL}/proxyMode", timeout=1.0)
     return reply.text.strip() if reply.status == 200 else ""
 
 

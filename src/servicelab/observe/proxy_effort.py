@@ -11,8 +11,8 @@ from servicelab.observe.metrics import Metrics
 if TYPE_CHECKING:
     from servicelab.vantage import NodeVantage
 
-#: On each node's loopback (kube-proxy's default metricsBindAddress).
-METRICS_URL = "http://127.0.0.1:10249/metrics"
+#: Where kube-proxy tells of itself, on each node's loopback (its default metricsBindAddress).
+KUBE_PROXY_URL = "http://127.0.0.1:10249"
 #: What kube-proxy says is some 60 kB.
 _MOST_BYTES = 1 << 20
 _IPV4 = {"ip_family": "IPv4"}
@@ -51,7 +51,7 @@ def proxy_effort(node: NodeVantage) -> ProxyEffort:
     Raises:
         InfrastructureError: it does not answer.
     """
-    reply = node.get(METRICS_URL, most_bytes=_MOST_BYTES)
+    reply = node.get(f"{KUBE_PROXY_URL}/metrics", most_bytes=_MOST_BYTES)
     if reply.status != 200:
         raise InfrastructureError(
             f"kube-proxy on {node.name} gives no metrics: {reply.outcome}",
