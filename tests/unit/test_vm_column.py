@@ -387,7 +387,7 @@ def test_what_is_told_of_a_test_comes_whole(wide_lab: FakeLab) -> None:
         result.stdout.fnmatch_lines([f"labs/clusterip/{escaped} PASSED*"])
 
 
-@pytest.mark.parametrize(("tests", "guests"), [(1, 1), (4, 2)])
+@pytest.mark.parametrize(("tests", "guests"), [(1, 1), (5, 2)])
 def test_a_second_guest_only_where_it_pays(
     wide_lab: FakeLab, process: Process, tests: int, guests: int
 ) -> None:
