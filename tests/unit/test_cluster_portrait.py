@@ -30,17 +30,20 @@ def test_what_changed_came_or_went_is_told() -> None:
 
 
 def test_what_is_still_under_way_is_told() -> None:
-    """A node that is not Ready and Pods that are not all ready, and nothing else."""
+    """A node that is not Ready, Pods that are not all ready, a silent kube-proxy; nothing else."""
     facts = {
         "node a, Ready": "True",
         "node b, Ready": "False",
         "DaemonSet kube-system/kube-proxy, Pods": "2 of 3 ready",
         "Deployment kube-system/coredns, Pods": "1 of 1 ready",
         "ConfigMap kube-system/coredns": "1a2b3c",
+        "kube-proxy on a, reported mode": "ipvs",
+        "kube-proxy on b, reported mode": "nothing",
     }
 
     assert unsettled(facts) == [
         "DaemonSet kube-system/kube-proxy, Pods: 2 of 3 ready",
+        "kube-proxy on b, reported mode: nothing",
         "node b, Ready: False",
     ]
 
@@ -104,6 +107,7 @@ class FakeCluster:
     node_vantages = (Thing(name=WORKER.name),)
     client = Thing(sanitize_for_serialization=lambda value: str(value))
     manifest = "aaaaaaaaaaaaaaaa"
+    reported = "iptables"
 
     def docker_exec(self, node: str, *argv: str) -> str:
         """The digests of its static manifests."""
@@ -118,7 +122,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     monkeypatch.setattr("kubernetes.client.AppsV1Api", FakeApi)
     monkeypatch.setattr(portraits, "node_states", lambda engine, name: {WORKER.name: "running"})
     monkeypatch.setattr(
-        portraits, "mode_seen", lambda cluster, vantage: Thing(node=vantage.name, rules="iptables")
+        portraits,
+        "mode_seen",
+        lambda cluster, vantage: Thing(
+            node=vantage.name, reported=cluster.reported, rules=("iptables",)
+        ),
     )
     return FakeCluster()
 
@@ -135,6 +143,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
         (FakeApi, "ready", "Unknown", "node c-worker, Ready: True before, Unknown now"),
         (FakeApi, "replicas_ready", 0, "coredns, Pods: 1 of 1 ready before, 0 of 1 ready now"),
         (FakeApi, "data", {"config.conf": "mode: ipvs"}, "ConfigMap kube-system/kube-proxy: "),
+        (FakeCluster, "reported", "", "reported mode: iptables before, nothing now"),
         (FakeCluster, "manifest", "b" * 16, "kube-apiserver.yaml: aaaaaaaaaaaa before, bbbb"),
     ],
 )
@@ -167,3 +176,15 @@ def test_taints_that_follow_a_condition_are_no_difference(
     )
 
     assert differences(before, portrait(cluster)) == []  # type: ignore[arg-type]
+
+
+def test_a_kube_proxy_that_did_not_answer_is_under_way(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a cluster would never be again as it was when it was not asked in time."""
+    assert unsettled(portrait(cluster)) == []  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FakeCluster, "reported", "")
+
+    silent = "kube-proxy on c-worker, reported mode: nothing"
+    assert unsettled(portrait(cluster)) == [silent]  # type: ignore[arg-type]

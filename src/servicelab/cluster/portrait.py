@@ -62,12 +62,16 @@ def differences(before: Portrait, now: Portrait) -> list[str]:
 
 
 def unsettled(facts: Portrait) -> list[str]:
-    """What is still under way, such as a node that is not Ready yet, each in a few words."""
+    """What is still under way, such as a node that is not Ready yet, each in a few words.
+
+    A kube-proxy that does not answer is, too: on a busy node the question may have come too late.
+    """
     return [
         f"{key}: {value}"
         for key, value in sorted(facts.items())
         if (key.endswith(", Ready") and value != "True")
         or (key.endswith(", Pods") and len(set(value.removesuffix(" ready").split(" of "))) > 1)
+        or (key.endswith(", reported mode") and value == GONE)
     ]
 
 
@@ -142,7 +146,12 @@ def _proxy_modes(cluster: Cluster) -> Portrait:
     vantages = cluster.node_vantages
     with ThreadPoolExecutor(max_workers=len(vantages)) as looking:
         seen = looking.map(lambda vantage: mode_seen(cluster, vantage), vantages)
-        return {f"kube-proxy on {each.node}": str(each) for each in seen}
+        facts = {}
+        for each in seen:
+            of = f"kube-proxy on {each.node}"
+            facts[f"{of}, reported mode"] = each.reported or GONE
+            facts[f"{of}, rules in the kernel"] = " and ".join(each.rules) or GONE
+        return facts
 
 
 def _meant(text: str) -> Any:

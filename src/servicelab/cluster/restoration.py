@@ -67,7 +67,7 @@ def prove_restored(cluster: Cluster, before: Portrait) -> None:
 def _settled(cluster: Cluster) -> Portrait:
     """The cluster's portrait once nothing is under way any more, as there is after its start."""
     return _portrait_until(
-        cluster, unsettled, f"the nodes and the system's Pods of {cluster.name} to be ready"
+        cluster, unsettled, f"nodes, system's Pods and kube-proxies of {cluster.name} to be ready"
     )
 
 

@@ -14,8 +14,8 @@ from servicelab.verdict.selection import CLAIM_TEST, is_disruptive, mode_of
 
 #: Seconds that a test takes in a guest, with its fixtures: the mean there on two cores.
 ORDINARY = 20.0
-#: One that is marked `slow` or `disruptive`. Their mean is 100, but they differ: of 100, 120 and 160
-#: the last came closest to halving the column.
+#: One that is marked `slow` or `disruptive`. Their mean is 100, but they differ: of 100, 120 and
+#: 160 the last came closest to halving the column.
 LONG = 160.0
 #: Seconds until a guest has a cluster: a second guest is to spare more than it costs.
 CLUSTER = 85.0
