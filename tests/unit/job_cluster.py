@@ -146,6 +146,7 @@ def pod(
         if exit_code is None
         else Object(exit_code=exit_code, message=message, reason=reason),
     )
+    container = Object(state=state, name="grader", image="grader:1", ready=False, restart_count=0)
     return Object(
         metadata=Object(
             name=f"job-{index}-abcde",
@@ -158,7 +159,7 @@ def pod(
             reason=None,
             message=None,
             conditions=None,
-            container_statuses=[Object(state=state, name="grader", image="grader:1", ready=False)],
+            container_statuses=[container],
         ),
     )
 
