@@ -506,6 +506,15 @@ def test_the_first_broken_layer_is_found(name: str) -> None:
     assert bool(found.try_) == (word != "none")
 
 
+@pytest.mark.parametrize("change", [crashing, crashing_between_two_tries])
+def test_of_a_container_that_crashes_the_last_words_are_looked_at(change: Change) -> None:
+    """Whatever its status says in the moment."""
+    world = World()
+    change(world)
+
+    assert world.walk().try_ == "kubectl -n shop logs web-1 --previous --all-containers"
+
+
 def test_nothing_asked_is_not_none() -> None:
     """What was not asked is told, and never taken for sound."""
     world = World(asked={"places": (), "backends": (), "service": (), "names": (),
