@@ -16,6 +16,7 @@ from servicelab.cluster.lease import (
     forget,
     lease_path,
     machine_lock,
+    part_lock,
     read_lease,
 )
 from servicelab.host import ProcessIdentity, process_identity
@@ -106,6 +107,15 @@ def test_age_counts_from_creation() -> None:
     young = Lease("lab", None, "", keep=True, made_by="up", node_image="", created=time.time() - 5)
 
     assert 4 < young.age < 60
+
+
+@pytest.mark.parametrize("name", ["lab-pools", "parts/lab/pools", "parts"])
+def test_a_cluster_may_be_called_as_a_part_of_another_is(cache: Path, name: str) -> None:
+    """One that MetalLB is installed in must not keep the other from being made."""
+    with cluster_lock(name), part_lock("lab", "pools"), part_lock("lab", "metallb"):
+        held = {path.relative_to(cache) for path in cache.rglob("*.lock")}
+
+    assert len(held) == 3
 
 
 @pytest.mark.parametrize("name", ["reap", "machine/reap", "machine"])

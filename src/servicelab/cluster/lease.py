@@ -127,6 +127,19 @@ def cluster_lock(name: str) -> Iterator[None]:
         yield
 
 
+def part_lock(name: str, part: str, *, is_singleton: bool = False) -> FileLock:
+    """The lock of a part of one cluster, in a folder that no cluster's own lock is in.
+
+    Args:
+        name: the cluster's.
+        part: what is held, such as "pools"; a file's name.
+        is_singleton: may it be entered again by the thread that holds it?
+    """
+    path = state_root() / "locks" / "parts" / quote(name, safe="") / f"{part}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path, is_singleton=is_singleton)
+
+
 @contextlib.contextmanager
 def machine_lock(name: str) -> Iterator[None]:
     """Hold what all clusters of this machine share, in a folder that no cluster's lock is in."""

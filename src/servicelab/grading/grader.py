@@ -155,14 +155,10 @@ class Grader:
         if not name:
             yield
             return
-        from filelock import FileLock
-
-        from servicelab.cache import state_root
+        from servicelab.cluster.lease import part_lock
         from servicelab.report.safe_text import file_name
 
-        path = state_root() / "locks" / f"{self.cluster.name}-turn-{file_name(name)}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path):
+        with part_lock(self.cluster.name, f"turn-{file_name(name)}"):
             yield
 
 

@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from filelock import FileLock
 
-from servicelab.cache import state_root
-from servicelab.cluster.lease import cluster_folder
+from servicelab.cluster.lease import cluster_folder, part_lock
 from servicelab.engine import users
 from servicelab.errors import UsageError
 from servicelab.lab.manifests import Document
@@ -54,7 +52,7 @@ def installed(
         NotProved: it did not become ready, or did not go.
     """
     folder = cluster_folder(cluster.name) / "metallb-users"
-    lock = FileLock(state_root() / "locks" / f"{cluster.name}-metallb.lock")
+    lock = part_lock(cluster.name, "metallb")
 
     def leave() -> None:
         users.release(folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from servicelab.cache import state_root
+from servicelab.cluster.lease import part_lock
 from servicelab.lab.manifests import Document
 from servicelab.metallb import webhook
 from servicelab.metallb.addresses import AddressRange, check_pool, free_block
@@ -142,9 +142,7 @@ class Pools:
 
         What `free` gives stays free only so long; who is in may still `apply`.
         """
-        path = state_root() / "locks" / f"{self.cluster.name}-pools.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path, is_singleton=True)
+        return part_lock(self.cluster.name, "pools", is_singleton=True)
 
 
 def _for_lab(document: Document, namespace: str) -> Document:
